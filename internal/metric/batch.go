@@ -1,0 +1,147 @@
+package metric
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Batch holds the samples of one scrape. It is filled by collectors, written
+// once and used again: after the first scrapes it allocates nothing. It is not
+// safe for concurrent use; a collector that runs beside others has its own,
+// merged by the one who waits for it.
+type Batch struct {
+	groups  []group         // one per family ever seen, kept by Reset
+	index   map[*Family]int // into groups
+	order   []int           // into groups, sorted by name
+	samples []sample
+	arena   []byte // label values, and names of extra labels, each behind its length
+	limit   int
+	dropped int
+}
+
+// group chains the samples of a family in the order of their arrival, so that
+// collectors may add to their families in any order and no sort is needed.
+type group struct {
+	family     *Family
+	head, tail int // into samples; -1 for none
+}
+
+type sample struct {
+	value  float64
+	millis int64 // Unix time; 0 means none
+	labels int   // where they start in the arena
+	extra  int   // pairs of name and value behind the declared values
+	next   int   // -1 ends the chain
+}
+
+// NewBatch makes an empty batch.
+func NewBatch() *Batch { return &Batch{index: map[*Family]int{}} }
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	for i := range b.groups {
+		b.groups[i].head, b.groups[i].tail = -1, -1
+	}
+	b.samples, b.arena, b.dropped = b.samples[:0], b.arena[:0], 0
+}
+
+// SetLimit bounds the samples that the batch takes; what comes after them is
+// dropped and counted. 0 takes away the bound.
+func (b *Batch) SetLimit(samples int) { b.limit = samples }
+
+// Len is the number of samples held.
+func (b *Batch) Len() int { return len(b.samples) }
+
+// Dropped is the number of samples refused since Reset, see SetLimit.
+func (b *Batch) Dropped() int { return b.dropped }
+
+// Add appends a sample of f with the values of its labels in the order of the
+// declaration. Bytes that are not UTF-8 become U+FFFD, since Prometheus
+// refuses a whole scrape for one of them. It panics when the number of labels
+// is not that of the family: a mistake of the program.
+func (b *Batch) Add(f *Family, value float64, labels ...string) {
+	b.add(f, sample{value: value}, labels, nil, nil)
+}
+
+// AddAt is Add with the time at which the value was read. The zero time means
+// the time of the scrape.
+func (b *Batch) AddAt(f *Family, value float64, at time.Time, labels ...string) {
+	s := sample{value: value}
+	if !at.IsZero() {
+		s.millis = at.UnixMilli()
+	}
+	b.add(f, s, labels, nil, nil)
+}
+
+// AddExtra is Add for families whose samples differ in their label names, such
+// as kube_pod_labels: names and values are written behind the declared labels.
+// The names must be valid, distinct and not among the declared ones.
+func (b *Batch) AddExtra(f *Family, value float64, labels, names, values []string) {
+	if len(names) != len(values) {
+		panic(fmt.Sprintf("metric %s: %d extra label names, %d values", f.spec.Name, len(names), len(values)))
+	}
+	b.add(f, sample{value: value}, labels, names, values)
+}
+
+func (b *Batch) add(f *Family, s sample, labels, names, values []string) {
+	if len(labels) != len(f.spec.Labels) {
+		panic(fmt.Sprintf("metric %s: %d label values for the labels %v", f.spec.Name, len(labels), f.spec.Labels))
+	}
+	if b.limit > 0 && len(b.samples) >= b.limit {
+		b.dropped++
+		return
+	}
+	s.labels, s.extra = len(b.arena), len(names)
+	for _, v := range labels {
+		b.put(v)
+	}
+	for i, n := range names {
+		b.put(n)
+		b.put(values[i])
+	}
+	b.push(f, s)
+}
+
+func (b *Batch) put(s string) {
+	b.arena = binary.AppendUvarint(b.arena, uint64(len(s)))
+	b.arena = append(b.arena, s...)
+}
+
+// push chains s behind the samples of f.
+func (b *Batch) push(f *Family, s sample) {
+	i, ok := b.index[f]
+	if !ok {
+		i = len(b.groups)
+		b.groups = append(b.groups, group{family: f, head: -1, tail: -1})
+		b.index[f] = i
+		at, _ := slices.BinarySearchFunc(b.order, f.spec.Name, func(o int, name string) int {
+			return strings.Compare(b.groups[o].family.spec.Name, name)
+		})
+		b.order = slices.Insert(b.order, at, i)
+	}
+	s.next = -1
+	g, n := &b.groups[i], len(b.samples)
+	b.samples = append(b.samples, s)
+	if g.tail < 0 {
+		g.head = n
+	} else {
+		b.samples[g.tail].next = n
+	}
+	g.tail = n
+}
+
+// Merge appends the samples of other, which stays as it is.
+func (b *Batch) Merge(other *Batch) {
+	base := len(b.arena)
+	b.arena = append(b.arena, other.arena...)
+	for _, g := range other.groups {
+		for i := g.head; i >= 0; i = other.samples[i].next {
+			s := other.samples[i]
+			s.labels += base
+			b.push(g.family, s)
+		}
+	}
+}
