@@ -1,0 +1,165 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+// Options of a Runner.
+type Options struct {
+	// Prefix starts the names of the Runner's own families, such as node in
+	// node_scrape_collector_success.
+	Prefix string
+	// Timeout is what each collector has for a scrape, unless its Entry says
+	// otherwise; the scrape's own deadline holds besides. 0 means 5 s.
+	Timeout time.Duration
+	// Limit bounds the samples of each collector, unless its Entry says
+	// otherwise. 0 means 100,000.
+	Limit int
+	// Logger gets one line when a collector begins to fail, and one when it
+	// recovers. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Entry is a collector in a Runner's list.
+type Entry struct {
+	Name      string // value of the label collector
+	Collector Collector
+	Timeout   time.Duration // 0 means that of the Options
+	Limit     int           // 0 means that of the Options
+}
+
+// Runner is the list of an exporter's collectors. It is safe for concurrent
+// scrapes; a collector runs for one of them at a time.
+type Runner struct {
+	Options
+	slots                                        []*slot
+	duration, success, timeouts, panics, dropped *metric.Family
+}
+
+var (
+	errTimeout = errors.New("did not end in time; left alone until it does")
+	errPanic   = errors.New("panic")
+)
+
+// New makes a Runner of the entries. It fails when two have the same name or
+// declare the same family.
+func New(o Options, entries ...Entry) (*Runner, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.Limit == 0 {
+		o.Limit = 100_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	p := o.Prefix + "_scrape_collector_"
+	r := &Runner{
+		Options:  o,
+		duration: metric.NewGauge(p+"duration_seconds", "Duration of a collector scrape in seconds.", "collector"),
+		success:  metric.NewGauge(p+"success", "Whether a collector succeeded.", "collector"),
+		timeouts: metric.NewCounter(p+"timeouts_total", "Scrapes for which a collector was late.", "collector"),
+		panics:   metric.NewCounter(p+"panics_total", "Scrapes in which a collector panicked and was recovered.", "collector"),
+		dropped:  metric.NewCounter(p+"dropped_samples_total", "Samples dropped over the collector's limit.", "collector"),
+	}
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if seen[e.Name] {
+			return nil, fmt.Errorf("collector %s is listed twice", e.Name)
+		}
+		seen[e.Name] = true
+		if e.Timeout == 0 {
+			e.Timeout = o.Timeout
+		}
+		if e.Limit == 0 {
+			e.Limit = o.Limit
+		}
+		r.slots = append(r.slots, newSlot(e))
+	}
+	if err := metric.Check(r.Families()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Families lists the declared families of all collectors and the Runner's own.
+func (r *Runner) Families() []*metric.Family {
+	all := []*metric.Family{r.duration, r.success, r.timeouts, r.panics, r.dropped}
+	for _, s := range r.slots {
+		all = append(all, s.entry.Collector.Families()...)
+	}
+	return all
+}
+
+// Collect runs all collectors and adds their samples to b. It returns when
+// each has ended or is late; it never fails, since each collector's failure is
+// in its own samples.
+func (r *Runner) Collect(ctx context.Context, b *metric.Batch) error {
+	outcomes := make([]outcome, len(r.slots))
+	var wait sync.WaitGroup
+	for i, s := range r.slots {
+		wait.Go(func() { outcomes[i] = s.run(ctx) })
+	}
+	wait.Wait()
+	for i, s := range r.slots {
+		r.add(b, s, outcomes[i])
+	}
+	return nil
+}
+
+// add writes what became of a run, and gives its batch back to the slot.
+func (r *Runner) add(b *metric.Batch, s *slot, out outcome) {
+	name := s.entry.Name
+	s.count(out)
+	if out.batch != nil {
+		b.Merge(out.batch)
+		s.release()
+	}
+	success := 1.0
+	if out.err != nil {
+		success = 0
+	}
+	b.Add(r.duration, out.took.Seconds(), name)
+	b.Add(r.success, success, name)
+	b.Add(r.timeouts, float64(s.timeouts.Load()), name)
+	b.Add(r.panics, float64(s.panics.Load()), name)
+	b.Add(r.dropped, float64(s.dropped.Load()), name)
+	r.log(s, out.err)
+}
+
+// log says when a collector's state changes, not at every scrape.
+func (r *Runner) log(s *slot, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if last := s.lastError.Swap(&text); last != nil && *last == text || last == nil && text == "" {
+		return
+	}
+	switch {
+	case err == nil:
+		r.Logger.Info("collector recovered", "collector", s.entry.Name)
+	case errors.Is(err, ErrNoData):
+		r.Logger.Debug("collector has no data", "collector", s.entry.Name, "err", err)
+	default:
+		r.Logger.Error("collector failed", "collector", s.entry.Name, "err", err)
+	}
+}
+
+// collectSafely turns a panic into an error.
+func collectSafely(ctx context.Context, c Collector, b *metric.Batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+		}
+	}()
+	return c.Collect(ctx, b)
+}

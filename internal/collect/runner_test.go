@@ -1,0 +1,161 @@
+package collect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a collector of one family whose work is a function.
+type fake struct {
+	family *metric.Family
+	work   func(context.Context, func(float64)) error
+}
+
+func (f fake) Families() []*metric.Family { return []*metric.Family{f.family} }
+
+func (f fake) Collect(ctx context.Context, b *metric.Batch) error {
+	return f.work(ctx, func(v float64) { b.Add(f.family, v) })
+}
+
+func entry(name string, work func(context.Context, func(float64)) error) Entry {
+	return Entry{Name: name, Collector: fake{family: metric.NewGauge(name, ""), work: work}}
+}
+
+func scrape(t *testing.T, r *Runner) string {
+	t.Helper()
+	b := metric.NewBatch()
+	require.NoError(t, r.Collect(t.Context(), b))
+	var kept []string
+	for line := range strings.Lines(string(b.AppendText(nil))) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, "duration") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+func TestRunnerKeepsFailuresApart(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	fail := true
+	r, err := New(Options{Prefix: "x", Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		entry("good", func(_ context.Context, add func(float64)) error { add(1); return nil }),
+		entry("none", func(context.Context, func(float64)) error { return fmt.Errorf("no such device: %w", ErrNoData) }),
+		entry("panics", func(_ context.Context, add func(float64)) error { add(2); panic("index out of range") }),
+		entry("partial", func(_ context.Context, add func(float64)) error {
+			add(3)
+			if fail {
+				return errors.New("/proc/x:3: not a number")
+			}
+			return nil
+		}),
+		Entry{Name: "many", Limit: 2, Collector: entry("many", func(_ context.Context, add func(float64)) error {
+			for range 5 {
+				add(4)
+			}
+			return nil
+		}).Collector},
+	)
+	require.NoError(t, err)
+	got := scrape(t, r)
+	for _, want := range []string{
+		"good 1\n", "panics 2\n", "partial 3\n", "many 4\nmany 4\npanics",
+		`success{collector="good"} 1`, `success{collector="none"} 0`, `success{collector="panics"} 0`,
+		`success{collector="partial"} 0`, `panics_total{collector="panics"} 1`,
+		`dropped_samples_total{collector="many"} 3`, `success{collector="many"} 1`,
+	} {
+		require.Contains(t, got, want)
+	}
+	scrape(t, r)
+	fail = false
+	scrape(t, r)
+	require.Equal(t, 1, strings.Count(log.String(), "not a number"), log.String())
+	require.Equal(t, 1, strings.Count(log.String(), "index out of range"), log.String())
+	require.Equal(t, 1, strings.Count(log.String(), "collector recovered"), log.String())
+	require.NotContains(t, log.String(), "no such device")
+}
+
+func TestNewRefusesDoubles(t *testing.T) {
+	t.Parallel()
+	one := entry("one", nil)
+	_, err := New(Options{Prefix: "x"}, one, one)
+	require.ErrorContains(t, err, "collector one is listed twice")
+	_, err = New(Options{Prefix: "x"}, one, Entry{Name: "two", Collector: entry("one", nil).Collector})
+	require.ErrorContains(t, err, "one is declared twice")
+}
+
+// A collector that hangs, deaf to its context, costs its own samples and one
+// goroutine over many scrapes, and comes back when it ends.
+func TestLateCollector(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wake := make(chan struct{})
+		var started atomic.Int64
+		r, err := New(Options{Prefix: "x", Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)},
+			entry("good", func(_ context.Context, add func(float64)) error { add(1); return nil }),
+			entry("stuck", func(_ context.Context, add func(float64)) error {
+				if started.Add(1) == 1 {
+					<-wake
+				}
+				add(2)
+				return nil
+			}))
+		require.NoError(t, err)
+		start := time.Now()
+		for i := range 5 {
+			got := scrape(t, r)
+			require.Contains(t, got, "good 1\n")
+			require.Contains(t, got, `success{collector="stuck"} 0`)
+			require.Contains(t, got, fmt.Sprintf(`timeouts_total{collector="stuck"} %d`, i+1))
+			require.NotContains(t, got, "stuck 2\n")
+		}
+		require.Equal(t, time.Second, time.Since(start), "only the first scrape waits")
+		require.EqualValues(t, 1, started.Load())
+		close(wake)
+		synctest.Wait()
+		require.Contains(t, scrape(t, r), "stuck 2\n")
+	})
+}
+
+func TestConcurrentScrapes(t *testing.T) {
+	t.Parallel()
+	var inside atomic.Int64
+	r, err := New(Options{Prefix: "x"}, entry("one", func(_ context.Context, add func(float64)) error {
+		if inside.Add(1) != 1 {
+			return errors.New("called while it runs")
+		}
+		defer inside.Add(-1)
+		add(1)
+		return nil
+	}))
+	require.NoError(t, err)
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 50 {
+				b := metric.NewBatch()
+				_ = r.Collect(context.Background(), b)
+				if text := string(b.AppendText(nil)); !strings.Contains(text, "\none 1\n") || !strings.Contains(text, `success{collector="one"} 1`) {
+					t.Errorf("a scrape lost its sample: %s", text)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
