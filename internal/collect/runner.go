@@ -44,10 +44,16 @@ type Runner struct {
 	duration, success, timeouts, panics, dropped *metric.Family
 }
 
-var (
-	errTimeout = errors.New("did not end in time; left alone until it does")
-	errPanic   = errors.New("panic")
-)
+var errTimeout = errors.New("did not end in time; left alone until it does")
+
+// panicError is a recovered panic. Its text leaves the stack out, which
+// differs from scrape to scrape.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // New makes a Runner of the entries. It fails when two have the same name or
 // declare the same family.
@@ -150,7 +156,12 @@ func (r *Runner) log(s *slot, err error) {
 	case errors.Is(err, ErrNoData):
 		r.Logger.Debug("collector has no data", "collector", s.entry.Name, "err", err)
 	default:
-		r.Logger.Error("collector failed", "collector", s.entry.Name, "err", err)
+		attrs := []any{"collector", s.entry.Name, "err", err}
+		var p *panicError
+		if errors.As(err, &p) {
+			attrs = append(attrs, "stack", string(p.stack))
+		}
+		r.Logger.Error("collector failed", attrs...)
 	}
 }
 
@@ -158,7 +169,7 @@ func (r *Runner) log(s *slot, err error) {
 func collectSafely(ctx context.Context, c Collector, b *metric.Batch) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+			err = &panicError{value: p, stack: debug.Stack()}
 		}
 	}()
 	return c.Collect(ctx, b)

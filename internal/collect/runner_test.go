@@ -86,7 +86,7 @@ func TestRunnerKeepsFailuresApart(t *testing.T) {
 	fail = false
 	scrape(t, r)
 	require.Equal(t, 1, strings.Count(log.String(), "not a number"), log.String())
-	require.Equal(t, 1, strings.Count(log.String(), "index out of range"), log.String())
+	require.Equal(t, 1, strings.Count(log.String(), `"panic: index out of range"`), log.String())
 	require.Equal(t, 1, strings.Count(log.String(), "collector recovered"), log.String())
 	require.NotContains(t, log.String(), "no such device")
 }

@@ -80,10 +80,11 @@ func (s *slot) run(ctx context.Context) outcome {
 }
 
 func (s *slot) count(out outcome) {
+	var p *panicError
 	switch {
 	case errors.Is(out.err, errTimeout):
 		s.timeouts.Add(1)
-	case errors.Is(out.err, errPanic):
+	case errors.As(out.err, &p):
 		s.panics.Add(1)
 	}
 	if out.batch != nil {
