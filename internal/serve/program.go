@@ -1,0 +1,122 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+)
+
+// UsageError is a mistake in the command line: the program ends with status 2.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Main runs a program until it ends or a SIGINT or SIGTERM comes, which ends
+// its context; a second signal ends the process at once. An error is written
+// to stderr as "NAME: what went wrong". The result is the exit status: 0, 1,
+// or 2 for a UsageError.
+func Main(name string, args []string, stderr io.Writer, run func(ctx context.Context, args []string) error) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, args)
+	if err == nil {
+		return 0
+	}
+	_, _ = fmt.Fprintf(stderr, "%s: %s\n", name, strings.TrimSpace(err.Error()))
+	var usage *UsageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+// NewApp makes the command line of a program with --help and --version.
+func NewApp(name, help string) *kingpin.Application {
+	app := kingpin.New(name, help)
+	app.UsageWriter(os.Stdout)
+	app.Version(version.Print(name))
+	app.HelpFlag.Short('h')
+	return app
+}
+
+// Parse reads the command line. Its error is a UsageError that names the
+// program's --help.
+func Parse(app *kingpin.Application, args []string) (command string, err error) {
+	command, err = app.Parse(args)
+	if err != nil {
+		return "", &UsageError{fmt.Errorf("%w; %s --help lists what there is", err, app.Name)}
+	}
+	return command, nil
+}
+
+// Flags are those that all binaries share.
+type Flags struct {
+	listen []string
+	config string
+	pprof  bool
+	log    promslog.Config
+}
+
+// flagger is what an application and a command of it have in common.
+type flagger interface {
+	Flag(name, help string) *kingpin.FlagClause
+}
+
+// NewFlags declares --web.listen-address, --web.config.file,
+// --web.enable-pprof, --log.level and --log.format.
+func NewFlags(app *kingpin.Application, address string) *Flags {
+	f := &Flags{}
+	f.Web(app, address)
+	f.Log(app)
+	return f
+}
+
+// Web declares the flags of the HTTP server.
+func (f *Flags) Web(app flagger, address string) {
+	app.Flag("web.listen-address", "Address to serve on; may be repeated. Port 0 picks a free one.").
+		Default(address).StringsVar(&f.listen)
+	app.Flag("web.config.file", "File with TLS and basic authentication, in the format of exporter-toolkit.").
+		Default("").StringVar(&f.config)
+	app.Flag("web.enable-pprof", "Serve Go's profiles at /debug/pprof/.").BoolVar(&f.pprof)
+}
+
+// Log declares the flags of the log.
+func (f *Flags) Log(app *kingpin.Application) { promslogflag.AddFlags(app, &f.log) }
+
+// Logger is the log that the flags ask for, on stderr.
+func (f *Flags) Logger() *slog.Logger { return promslog.New(&f.log) }
+
+// Options is a server's Options as the flags ask for.
+func (f *Flags) Options(name string, logger *slog.Logger, registry prometheus.Registerer) Options {
+	return Options{Name: name, Listen: f.listen, WebConfigFile: f.config, PProf: f.pprof, Logger: logger, Registry: registry}
+}
+
+// NewRegistry makes a registry with the metrics of the Go runtime, of the
+// process, and PROGRAM_build_info.
+func NewRegistry(program string) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector(program),
+	)
+	return r
+}
