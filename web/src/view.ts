@@ -1,0 +1,25 @@
+// What a page of this site is made of, and what it gets from the frame around it.
+
+import type { Client } from "./api.ts";
+
+export interface Context {
+  client: Client;
+  /** The query part of the address as it is now. */
+  params: URLSearchParams;
+  /** Writes the query part of the address; `push` makes it a step of the history. */
+  setParams: (params: URLSearchParams, push: boolean) => void;
+}
+
+export interface View {
+  title: string;
+  el: HTMLElement;
+  /** Asks the server again, as when it has come back. */
+  refresh: () => void;
+  destroy: () => void;
+}
+
+/** Reports what no one expected; failures of requests have been shown already. */
+export function unexpected(err: unknown): void {
+  if (err instanceof Error && err.name === "APIError") return;
+  console.error(err);
+}
