@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,7 +39,7 @@ func portHolder(address string) string {
 	if err != nil {
 		return ""
 	}
-	inodes := listeningInodes(fs, port)
+	inodes := listeningInodes(port)
 	procs, err := fs.AllProcs()
 	if err != nil {
 		return ""
@@ -59,15 +60,21 @@ func portHolder(address string) string {
 }
 
 // listeningInodes gives the sockets that listen on a port, in the form of the
-// links in /proc/<pid>/fd.
-func listeningInodes(fs procfs.FS, port uint64) map[string]bool {
-	const stateListen = 10 // TCP_LISTEN of include/net/tcp_states.h
-	v4, _ := fs.NetTCP()
-	v6, _ := fs.NetTCP6()
+// links in /proc/<pid>/fd. The format is that of Documentation/networking/proc_net_tcp.rst.
+func listeningInodes(port uint64) map[string]bool {
+	const local, state, inode, listen = 1, 3, 9, "0A" // columns; TCP_LISTEN
+	suffix := fmt.Sprintf(":%04X", port)
 	inodes := map[string]bool{}
-	for _, line := range append(v4, v6...) {
-		if line.LocalPort == port && line.St == stateListen {
-			inodes[fmt.Sprintf("socket:[%d]", line.Inode)] = true
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			continue // no IPv6
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > inode && f[state] == listen && strings.HasSuffix(f[local], suffix) {
+				inodes["socket:["+f[inode]+"]"] = true
+			}
 		}
 	}
 	return inodes

@@ -154,7 +154,7 @@ func TestMainStatus(t *testing.T) {
 		require.Equal(t, message, out.String())
 	}
 	f(0, "", nil)
-	f(1, "strata-x: disk is full\n", errors.New("disk is full\n"))
+	f(1, "strata-x: disk is full\n", errors.New("disk is full"))
 	f(2, "strata-x: unknown flag\n", fmt.Errorf("%w", &UsageError{errors.New("unknown flag")}))
 }
 
