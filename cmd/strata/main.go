@@ -1,0 +1,63 @@
+// Command strata is the pipeline of Strata: what scrapes, stores, evaluates and
+// answers. Each of its commands is one file in this directory and one line in
+// commands.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+
+	// Every service discovery, so that any prometheus.yml loads. Their build
+	// tags (remove_all_sd, enable_kubernetes_sd, ...) make a slim binary.
+	_ "github.com/prometheus/prometheus/plugins"
+
+	"github.com/strata-metrics/strata/internal/serve"
+)
+
+func main() {
+	os.Exit(serve.Main("strata", os.Args[1:], os.Stderr, run))
+}
+
+// A command is one way to run the program.
+type command struct {
+	name, help string
+	// setup declares the flags and gives what runs once they are read.
+	setup func(*kingpin.CmdClause, *env) func(context.Context) error
+}
+
+// commands lists all of them in the order of --help.
+func commands() []command {
+	return []command{
+		serverCommand(),
+	}
+}
+
+// env is what the commands share.
+type env struct {
+	app *kingpin.Application
+	log promslog.Config
+}
+
+// logger is the log that the flags ask for, on stderr. Its level can be changed
+// through env.log.Level.
+func (e *env) logger() *slog.Logger { return promslog.New(&e.log) }
+
+func run(ctx context.Context, args []string) error {
+	app := serve.NewApp("strata", "Kubernetes metrics: scrape, store, query, and serve them to autoscalers.")
+	e := &env{app: app}
+	promslogflag.AddFlags(app, &e.log)
+	runs := map[string]func(context.Context) error{}
+	for _, c := range commands() {
+		runs[c.name] = c.setup(app.Command(c.name, c.help), e)
+	}
+	name, err := serve.Parse(app, args)
+	if err != nil {
+		return err
+	}
+	return runs[name](ctx)
+}

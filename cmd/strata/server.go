@@ -1,0 +1,389 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/util/netconnlimit"
+	"go.yaml.in/yaml/v2"
+	"k8s.io/klog/v2"
+
+	"github.com/strata-metrics/strata/internal/serve"
+	"github.com/strata-metrics/strata/pipeline"
+	"github.com/strata-metrics/strata/pipeline/discover"
+	"github.com/strata-metrics/strata/pipeline/query"
+	"github.com/strata-metrics/strata/pipeline/rule"
+	"github.com/strata-metrics/strata/pipeline/store"
+)
+
+// pipelineFlags are Prometheus' flags that every command with a pipeline has.
+type pipelineFlags struct {
+	web         serve.Flags
+	externalURL string
+	routePrefix string
+	readTimeout model.Duration
+	maxConns    int
+	lifecycle   bool
+	admin       bool
+	remoteWrite bool
+	otlp        bool
+
+	dir         string
+	retention   config.TSDBRetentionConfig
+	compressWAL bool
+	reserve     units.Base2Bytes
+	flush       model.Duration
+
+	query       query.Options
+	queryTime   model.Duration
+	lookback    model.Duration
+	outage      model.Duration
+	grace       model.Duration
+	resend      model.Duration
+	queue       int
+	bodyLimit   units.Base2Bytes
+	featureList []string
+}
+
+func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string) {
+	f.web.Web(cmd, address)
+	cmd.Flag("web.external-url", "URL at which others reach this server, for links and alerts. Its path is also the prefix of all routes.").
+		PlaceHolder("<URL>").StringVar(&f.externalURL)
+	cmd.Flag("web.route-prefix", "Prefix of all routes; by default the path of --web.external-url.").
+		PlaceHolder("<path>").StringVar(&f.routePrefix)
+	duration(cmd, "web.read-timeout", "Longest time to read a request, and to keep an idle connection.", &f.readTimeout).Default("5m")
+	cmd.Flag("web.max-connections", "Most connections at a time, over all listeners.").
+		Default("512").IntVar(&f.maxConns)
+	cmd.Flag("web.enable-lifecycle", "Allow POST /-/reload and /-/quit.").BoolVar(&f.lifecycle)
+	cmd.Flag("web.enable-admin-api", "Allow deletion of series and snapshots over HTTP.").BoolVar(&f.admin)
+	cmd.Flag("web.enable-remote-write-receiver", "Accept remote write at /api/v1/write.").BoolVar(&f.remoteWrite)
+	cmd.Flag("web.enable-otlp-receiver", "Accept OTLP metrics at /api/v1/otlp/v1/metrics.").BoolVar(&f.otlp)
+
+	cmd.Flag("storage.tsdb.path", "Directory of the stored samples.").Default(dir).StringVar(&f.dir)
+	duration(cmd, "storage.tsdb.retention.time", "How long samples are kept; 15d when no size is set either. The configuration's storage.tsdb.retention holds over it.", &f.retention.Time).PlaceHolder("<duration>")
+	cmd.Flag("storage.tsdb.retention.size", "How many bytes of blocks are kept, such as 512MB.").
+		PlaceHolder("<bytes>").BytesVar(&f.retention.Size)
+	cmd.Flag("storage.tsdb.wal-compression", "Compress the write-ahead log.").Default("true").BoolVar(&f.compressWAL)
+	cmd.Flag("storage.tsdb.reserve", "Bytes of disk held back, at most a sixteenth of it, so that the store survives a disk that others fill.").
+		Default("64MB").BytesVar(&f.reserve)
+	duration(cmd, "storage.remote.flush-deadline", "How long remote write may flush at the end.", &f.flush).Default("1m")
+
+	duration(cmd, "query.timeout", "Longest time of a query.", &f.queryTime).Default("2m")
+	cmd.Flag("query.max-concurrency", "Most queries at a time.").
+		Default(strconv.Itoa(query.DefaultMaxConcurrency)).IntVar(&f.query.MaxConcurrency)
+	cmd.Flag("query.max-samples", "Most samples that a query may hold in memory.").
+		Default(strconv.Itoa(query.DefaultMaxSamples)).IntVar(&f.query.MaxSamples)
+	duration(cmd, "query.lookback-delta", "How far back an instant query looks for a sample.", &f.lookback).Default("5m")
+
+	duration(cmd, "rules.alert.for-outage-tolerance", "Longest pause that the state of an alert's for survives.", &f.outage).Default("1h")
+	duration(cmd, "rules.alert.for-grace-period", "Shortest for whose state is restored after a pause.", &f.grace).Default("10m")
+	duration(cmd, "rules.alert.resend-delay", "Shortest time before an alert is sent again.", &f.resend).Default("1m")
+	cmd.Flag("alertmanager.notification-queue-capacity", "Most alerts that wait for an Alertmanager.").
+		Default(strconv.Itoa(rule.DefaultQueueCapacity)).IntVar(&f.queue)
+
+	cmd.Flag("scrape.body-size-limit-default", "Largest body, uncompressed, of targets whose job and global section set no body_size_limit; 0 for none.").
+		Default("50MB").BytesVar(&f.bodyLimit)
+	cmd.Flag("enable-feature", "Optional feature, may be repeated or separated by commas: "+strings.Join(featureNames(), ", ")+".").
+		StringsVar(&f.featureList)
+}
+
+// durationValue is Prometheus' way to write a duration (1d, 1h30m), with errors
+// that name the flag.
+type durationValue struct {
+	*model.Duration
+	flag string
+}
+
+// Set implements kingpin.Value.
+func (v durationValue) Set(s string) error {
+	if err := v.Duration.Set(s); err != nil {
+		return fmt.Errorf("--%s: %w", v.flag, err)
+	}
+	return nil
+}
+
+func duration(cmd *kingpin.CmdClause, name, help string, d *model.Duration) *kingpin.FlagClause {
+	c := cmd.Flag(name, help)
+	c.SetValue(durationValue{d, name})
+	return c
+}
+
+// features are the optional parts that are there, and what each turns on.
+func features() map[string]func(*pipeline.Options) {
+	return map[string]func(*pipeline.Options){
+		"concurrent-rule-eval":          func(o *pipeline.Options) { o.Rule.Concurrent = true },
+		"delayed-compaction":            func(o *pipeline.Options) { o.Storage.DelayedCompaction = true },
+		"exemplar-storage":              func(o *pipeline.Options) { o.Storage.Exemplars = config.DefaultExemplarsConfig.MaxExemplars },
+		"memory-snapshot-on-shutdown":   func(o *pipeline.Options) { o.Storage.SnapshotOnShutdown = true },
+		"promql-delayed-name-removal":   func(o *pipeline.Options) { o.Query.DelayedNameRemoval = true },
+		"promql-experimental-functions": func(o *pipeline.Options) { o.Query.Parser.EnableExperimentalFunctions = true },
+		"promql-per-step-stats":         func(o *pipeline.Options) { o.Query.PerStepStats = true },
+		"promql-unquoted-utf8-names":    func(o *pipeline.Options) { o.Query.Parser.EnableUnquotedUTF8Names = true },
+	}
+}
+
+func featureNames() []string {
+	var names []string
+	for n := range features() {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// defaults is what a configuration that leaves things open gets.
+func (f *pipelineFlags) defaults(e *env) discover.Defaults {
+	d := discover.Defaults{Retention: f.retention, BodySizeLimit: f.bodyLimit, LogLevel: e.log.Level.String()}
+	if d.Retention == (config.TSDBRetentionConfig{}) {
+		d.Retention.Time = model.Duration(store.DefaultRetention)
+	}
+	return d
+}
+
+// options turns the flags into those of a pipeline, all but where its
+// configuration comes from. Its errors are usage errors.
+func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Logger, reg *prometheus.Registry) (pipeline.Options, error) {
+	o := pipeline.Options{
+		Storage: store.Options{
+			Dir:              f.dir,
+			NoWALCompression: !f.compressWAL,
+			Reserve:          int64(f.reserve),
+			FlushDeadline:    time.Duration(f.flush),
+		},
+		Query: f.query,
+		Rule: rule.Options{
+			OutageTolerance: time.Duration(f.outage),
+			GracePeriod:     time.Duration(f.grace),
+			ResendDelay:     time.Duration(f.resend),
+			QueueCapacity:   f.queue,
+		},
+		BodySizeLimit:     f.bodyLimit,
+		ListenAddress:     f.listen()[0],
+		Flags:             flagValues(e.app, cmd),
+		EnableAdmin:       f.admin,
+		EnableLifecycle:   f.lifecycle,
+		EnableRemoteWrite: f.remoteWrite,
+		EnableOTLP:        f.otlp,
+		OnApply:           e.tuneProcess(logger),
+		Logger:            logger,
+		Registry:          reg,
+	}
+	if f.reserve == 0 {
+		o.Storage.Reserve = -1
+	}
+	o.Query.Timeout, o.Query.LookbackDelta = time.Duration(f.queryTime), time.Duration(f.lookback)
+	for name, v := range map[string]int{"query.max-concurrency": f.query.MaxConcurrency, "query.max-samples": f.query.MaxSamples,
+		"web.max-connections": f.maxConns, "alertmanager.notification-queue-capacity": f.queue} {
+		if v <= 0 {
+			return o, usagef("--%s must be above 0, not %d", name, v)
+		}
+	}
+	for _, name := range strings.FieldsFunc(strings.Join(f.featureList, ","), func(r rune) bool { return r == ',' }) {
+		enable, ok := features()[name]
+		if !ok {
+			return o, usagef("--enable-feature=%s is not supported; there are %s", name, strings.Join(featureNames(), ", "))
+		}
+		enable(&o)
+	}
+	var err error
+	o.ExternalURL, err = f.url()
+	return o, err
+}
+
+func usagef(format string, args ...any) error {
+	return &serve.UsageError{Err: fmt.Errorf(format, args...)}
+}
+
+func (f *pipelineFlags) listen() []string { return f.web.Options("", nil, nil).Listen }
+
+// url is --web.external-url, or what can be guessed from the host's name and
+// the first address.
+func (f *pipelineFlags) url() (*url.URL, error) {
+	if f.externalURL == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("read the host's name; give --web.external-url: %w", err)
+		}
+		_, port, err := net.SplitHostPort(f.listen()[0])
+		if err != nil {
+			return nil, usagef("--web.listen-address: %w", err)
+		}
+		return &url.URL{Scheme: f.scheme(), Host: net.JoinHostPort(host, port)}, nil
+	}
+	u, err := url.Parse(f.externalURL)
+	if err != nil {
+		return nil, usagef("--web.external-url: %w", err)
+	}
+	if u.Scheme == "" || u.Host == "" {
+		return nil, usagef("--web.external-url: %q has no scheme or no host", f.externalURL)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
+
+func (f *pipelineFlags) scheme() string {
+	var c web.Config
+	content, err := os.ReadFile(f.web.Options("", nil, nil).WebConfigFile)
+	if err == nil && yaml.Unmarshal(content, &c) == nil && c.TLSConfig.IsEnabled() {
+		return "https"
+	}
+	return "http" // what is wrong with the file, the server says
+}
+
+// prefix is the path below which the routes are, "" for none.
+func (f *pipelineFlags) prefix(external *url.URL) string {
+	p := f.routePrefix
+	if p == "" {
+		p = external.Path
+	}
+	if p = strings.Trim(p, "/"); p == "" {
+		return ""
+	}
+	return "/" + p
+}
+
+// server makes the HTTP server with the routes of a pipeline. page answers at
+// /; nil leaves the list of links.
+func (f *pipelineFlags) server(p *pipeline.Pipeline, prefix string, page http.Handler, logger *slog.Logger, reg *prometheus.Registry) (*serve.Server, error) {
+	so := f.web.Options("strata", logger, reg)
+	so.ReadTimeout = time.Duration(f.readTimeout)
+	connections := netconnlimit.NewSharedSemaphore(f.maxConns)
+	so.WrapListener = func(l net.Listener) net.Listener { return netconnlimit.SharedLimitListener(l, connections) }
+	s, err := serve.New(so)
+	if err != nil {
+		return nil, err
+	}
+	s.AddReady("pipeline", p.Ready)
+	s.Handle("/metrics", "Metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})))
+	s.Handle("/version", "Version", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, version.Print("strata"))
+	}))
+	p.Routes(s.Handle)
+	if page != nil {
+		s.Handle("/", "", page)
+	}
+	if prefix != "" {
+		s.Handle(prefix+"/", "", http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.Handler().ServeHTTP(w, r)
+		})))
+	}
+	return s, nil
+}
+
+// tuneProcess sets what a configuration says about the process as a whole.
+func (e *env) tuneProcess(logger *slog.Logger) func(*config.Config) {
+	return func(conf *config.Config) {
+		if err := e.log.Level.Set(string(conf.Runtime.LogLevel)); err != nil {
+			logger.Warn("runtime.log_level is not used", "err", err)
+		}
+		debug.SetGCPercent(conf.Runtime.GoGC)
+	}
+}
+
+// flagValues are the values of all flags, as the API shows them.
+func flagValues(app *kingpin.Application, cmd *kingpin.CmdClause) map[string]string {
+	values := map[string]string{}
+	add := func(m *kingpin.FlagGroupModel) {
+		for _, f := range m.Flags {
+			if f.Name != "help" && f.Name != "version" && !f.Hidden {
+				values[f.Name] = f.Value.String()
+			}
+		}
+	}
+	add(app.Model().FlagGroupModel)
+	add(cmd.Model().FlagGroupModel)
+	return values
+}
+
+// runPipeline runs a pipeline and its HTTP server until the context ends or one
+// of them does. The server ends first, since a query must not run on a store
+// that is being closed. SIGHUP reloads the configuration.
+func runPipeline(ctx context.Context, p *pipeline.Pipeline, s *serve.Server) error {
+	webCtx, webCancel := context.WithCancel(ctx)
+	defer webCancel()
+	pipeCtx, pipeCancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer pipeCancel()
+	ended := make(chan error, 1)
+	go func() {
+		defer webCancel()
+		ended <- p.Run(pipeCtx)
+	}()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				_ = p.Reload(webCtx) // it logs its error
+			case <-webCtx.Done():
+				return
+			}
+		}
+	}()
+	err := s.Run(webCtx)
+	pipeCancel()
+	return errors.Join(err, <-ended)
+}
+
+// serverCommand is `strata server`.
+func serverCommand() command {
+	return command{"server", "Scrape, store, evaluate and answer: Prometheus with its configuration file and HTTP API.",
+		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
+			var f pipelineFlags
+			var file string
+			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&file)
+			f.declare(cmd, "0.0.0.0:9090", "data/")
+			return func(ctx context.Context) error { return runServer(ctx, e, cmd, &f, file) }
+		}}
+}
+
+func runServer(ctx context.Context, e *env, cmd *kingpin.CmdClause, f *pipelineFlags, file string) error {
+	logger := e.logger()
+	reg := serve.NewRegistry("strata")
+	o, err := f.options(e, cmd, logger, reg)
+	if err != nil {
+		return err
+	}
+	// client-go logs and counts for the process as a whole.
+	klog.SetSlogLogger(logger.With("component", "k8s_client_runtime"))
+	if err := discovery.RegisterK8sClientMetricsWithPrometheus(reg); err != nil {
+		return fmt.Errorf("register the Kubernetes client's metrics: %w", err)
+	}
+	defaults := f.defaults(e)
+	o.Load = func() (*config.Config, error) { return discover.Load(file, defaults, logger) }
+	p, err := pipeline.New(o)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(p, f.prefix(o.ExternalURL), nil, logger, reg)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	if err := s.Listen(); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	return runPipeline(ctx, p, s)
+}

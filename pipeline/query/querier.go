@@ -1,0 +1,72 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// ErrNotVector means that an expression gave a string or a range vector.
+var ErrNotVector = errors.New("expression gives no instant vector")
+
+// Querier asks one store in this process, without HTTP. It is safe for
+// concurrent use. While the store is not ready, its errors are
+// tsdb.ErrNotReady.
+type Querier struct {
+	engine *Engine
+	store  storage.Queryable
+}
+
+// NewQuerier joins an engine and a store.
+func NewQuerier(e *Engine, q storage.Queryable) *Querier {
+	return &Querier{engine: e, store: q}
+}
+
+// Instant evaluates expr at one time. A scalar becomes a vector of one sample
+// without labels. Warnings are what remote storage could not answer and what
+// PromQL finds odd in the data. The vector is the caller's.
+func (q *Querier) Instant(ctx context.Context, expr string, at time.Time) (promql.Vector, annotations.Annotations, error) {
+	query, err := q.engine.NewInstantQuery(ctx, q.store, nil, expr, at)
+	if err != nil {
+		return nil, nil, fmt.Errorf("query %q: %w", expr, err)
+	}
+	defer query.Close()
+	res := query.Exec(ctx)
+	if res.Err != nil {
+		return nil, res.Warnings, fmt.Errorf("query %q: %w", expr, res.Err)
+	}
+	switch v := res.Value.(type) {
+	case promql.Vector:
+		// Close takes the result's memory back.
+		return append(promql.Vector(nil), v...), res.Warnings, nil
+	case promql.Scalar:
+		return promql.Vector{{T: v.T, F: v.V, Metric: labels.EmptyLabels()}}, res.Warnings, nil
+	default:
+		return nil, res.Warnings, fmt.Errorf("query %q: %w but a %s", expr, ErrNotVector, v.Type())
+	}
+}
+
+// Series lists the label sets of all series that match and have a sample in
+// [start, end], sorted.
+func (q *Querier) Series(ctx context.Context, start, end time.Time, matchers ...*labels.Matcher) ([]labels.Labels, error) {
+	querier, err := q.store.Querier(start.UnixMilli(), end.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("list series: %w", err)
+	}
+	hints := &storage.SelectHints{Start: start.UnixMilli(), End: end.UnixMilli(), Func: "series"}
+	set := querier.Select(ctx, true, hints, matchers...)
+	var out []labels.Labels
+	for set.Next() {
+		out = append(out, set.At().Labels().Copy())
+	}
+	if err := errors.Join(set.Err(), querier.Close()); err != nil {
+		return nil, fmt.Errorf("list series: %w", err)
+	}
+	return out, nil
+}
