@@ -1,0 +1,89 @@
+# Strata. `make help` lists the targets; everything they need beyond Go is
+# installed by the targets that need it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BINARIES := strata strata-node strata-container strata-kubestate strata-app
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+V        := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) -X $(V).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
+# Tests need no cloud's service discovery; leaving them out halves their build.
+TESTTAGS := remove_all_sd,enable_kubernetes_sd
+ARGS     ?=
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# $(call debian,command,packages): installs Debian packages unless the command is there.
+debian = command -v $(1) >/dev/null || { echo "installing $(2)"; $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(2) >/dev/null; }
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## build, then measure this host: exporters, pipeline and page (Ctrl-C ends it)
+	bin/strata up $(ARGS)
+
+.PHONY: build
+build: go ## build all binaries into bin/
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(BINARIES:%=./cmd/%)
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer, see https://go.dev/doc/install" >&2; exit 1; }
+
+.PHONY: test
+test: go test-go test-web ## all tests but the cluster's: Go with the race detector, page in a browser
+
+.PHONY: test-go
+test-go: go
+	@$(call debian,gcc,gcc libc6-dev)
+	go test -race -tags $(TESTTAGS) ./...
+
+.PHONY: test-web
+test-web: build web/node_modules
+	@$(call debian,chromium,chromium)
+	cd web && npm run check && npm test && npm run test:browser
+
+web/node_modules: web/package.json web/package-lock.json
+	@$(call debian,npm,nodejs npm)
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: web
+web: web/node_modules ## rebuild the page that is embedded
+	cd web && npm run build
+
+.PHONY: cluster-tools
+cluster-tools:
+	@$(call debian,containerd,containerd runc)
+	@$(call debian,conntrack,containernetworking-plugins iptables nftables conntrack iproute2)
+
+.PHONY: e2e
+e2e: go cluster-tools ## tests on a real Kubernetes on this machine (root)
+	@$(call debian,chromium,chromium)
+	cd test/e2e && go test -count=1 -timeout 60m -v $(ARGS) ./...
+
+.PHONY: cluster
+cluster: go cluster-tools ## leave a real Kubernetes running for you (make cluster ARGS=down ends it)
+	cd test/e2e && go run ./cmd/cluster $(or $(ARGS),up)
+
+.PHONY: demo
+demo: go cluster-tools ## the story: from a request to a new pod, with commentary
+	cd test/e2e && go run ./cmd/cluster demo $(ARGS)
+
+.PHONY: verify
+verify: go web/node_modules ## format, vet, lint, tidiness, generated files; each failure says its repair
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted, run gofmt -w on: $$out" >&2; exit 1; }
+	go vet -tags $(TESTTAGS) ./...
+	go tool staticcheck -tags $(TESTTAGS) ./...
+	go tool revive -config revive.toml -exclude ./test/e2e/... -set_exit_status ./...
+	cd test/e2e && go vet ./...
+	@go mod tidy -diff || { echo "run: go mod tidy" >&2; exit 1; }
+	cd web && npm run build
+	@git diff --exit-code --stat -- pipeline/page/dist || { echo "the embedded page is not the build of web/: commit the result of make web" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin data web/node_modules web/test-output
