@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/tracing"
@@ -45,8 +46,8 @@ var (
 // Options are the parts of a pipeline. Only Load and Storage.Dir are required.
 type Options struct {
 	// Load gives the configuration, at New and again at each Reload. It comes
-	// from discover.Load for a file or from discover.Builtin for none. Retention
-	// of the result holds over Storage's.
+	// from discover.Load for a file or from discover.Builtin for none. When it
+	// has no storage.tsdb.retention, that of Storage is put in.
 	Load func() (*config.Config, error)
 	// OnApply is told of each configuration that has been applied; nil for none.
 	// It is for what belongs to the process: log level, garbage collection.
@@ -66,7 +67,8 @@ type Options struct {
 
 	// ExternalURL is how others reach this server; nil means http://localhost.
 	ExternalURL *url.URL
-	// ListenAddress is where the server listens, as host:port.
+	// ListenAddress is where the server listens, as host:port; "" means that it
+	// is not known.
 	ListenAddress string
 	// Flags are the command line, for /api/v1/status/flags.
 	Flags map[string]string
@@ -132,6 +134,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Scheme: "http", Host: "localhost"}
+	}
+	if o.ListenAddress == "" {
+		o.ListenAddress = ":0" // the API wants to see a port
+	}
+	if o.Storage.Retention == (config.TSDBRetentionConfig{}) {
+		o.Storage.Retention.Time = model.Duration(store.DefaultRetention)
 	}
 	o.Query.Logger = o.Logger.With("component", "query engine")
 	o.Query.Registerer = o.Registry

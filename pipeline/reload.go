@@ -86,6 +86,9 @@ func (p *Pipeline) load() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r := conf.StorageConfig.TSDBConfig.Retention; *r == (config.TSDBRetentionConfig{}) {
+		*r = p.opts.Storage.Retention
+	}
 	if err := rule.Check(conf, p.engine.Parser()); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline"
 	"github.com/strata-metrics/strata/pipeline/discover"
+	"github.com/strata-metrics/strata/pipeline/page"
 	"github.com/strata-metrics/strata/pipeline/query"
 	"github.com/strata-metrics/strata/pipeline/rule"
 	"github.com/strata-metrics/strata/pipeline/store"
@@ -155,11 +156,7 @@ func featureNames() []string {
 
 // defaults is what a configuration that leaves things open gets.
 func (f *pipelineFlags) defaults(e *env) discover.Defaults {
-	d := discover.Defaults{Retention: f.retention, BodySizeLimit: f.bodyLimit, LogLevel: e.log.Level.String()}
-	if d.Retention == (config.TSDBRetentionConfig{}) {
-		d.Retention.Time = model.Duration(store.DefaultRetention)
-	}
-	return d
+	return discover.Defaults{BodySizeLimit: f.bodyLimit, LogLevel: e.log.Level.String()}
 }
 
 // options turns the flags into those of a pipeline, all but where its
@@ -168,6 +165,7 @@ func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Log
 	o := pipeline.Options{
 		Storage: store.Options{
 			Dir:              f.dir,
+			Retention:        f.retention,
 			NoWALCompression: !f.compressWAL,
 			Reserve:          int64(f.reserve),
 			FlushDeadline:    time.Duration(f.flush),
@@ -264,9 +262,12 @@ func (f *pipelineFlags) prefix(external *url.URL) string {
 	return "/" + p
 }
 
-// server makes the HTTP server with the routes of a pipeline. page answers at
-// /; nil leaves the list of links.
-func (f *pipelineFlags) server(p *pipeline.Pipeline, prefix string, page http.Handler, logger *slog.Logger, reg *prometheus.Registry) (*serve.Server, error) {
+// server makes the HTTP server with the page and the routes of a pipeline.
+func (f *pipelineFlags) server(p *pipeline.Pipeline, prefix string, logger *slog.Logger, reg *prometheus.Registry) (*serve.Server, error) {
+	home, err := page.New(page.Options{Prefix: prefix})
+	if err != nil {
+		return nil, err
+	}
 	so := f.web.Options("strata", logger, reg)
 	so.ReadTimeout = time.Duration(f.readTimeout)
 	connections := netconnlimit.NewSharedSemaphore(f.maxConns)
@@ -281,9 +282,7 @@ func (f *pipelineFlags) server(p *pipeline.Pipeline, prefix string, page http.Ha
 		_, _ = fmt.Fprintln(w, version.Print("strata"))
 	}))
 	p.Routes(s.Handle)
-	if page != nil {
-		s.Handle("/", "", page)
-	}
+	s.Handle("/", "", home)
 	if prefix != "" {
 		s.Handle(prefix+"/", "", http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.Handler().ServeHTTP(w, r)
@@ -378,7 +377,7 @@ func runServer(ctx context.Context, e *env, cmd *kingpin.CmdClause, f *pipelineF
 	if err != nil {
 		return err
 	}
-	s, err := f.server(p, f.prefix(o.ExternalURL), nil, logger, reg)
+	s, err := f.server(p, f.prefix(o.ExternalURL), logger, reg)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}

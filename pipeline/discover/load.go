@@ -31,8 +31,6 @@ import (
 // Defaults fill what a configuration leaves open. Prometheus keeps them in
 // package variables that its flags change; here each load gets its own.
 type Defaults struct {
-	// Retention holds when the file has no storage.tsdb.retention.
-	Retention config.TSDBRetentionConfig
 	// BodySizeLimit holds, in bytes, for each job that has no body_size_limit
 	// of its own or from global. 0 means none.
 	BodySizeLimit units.Base2Bytes
@@ -101,9 +99,6 @@ func parse(name string, content []byte, d Defaults, logger *slog.Logger) (*confi
 }
 
 func (d Defaults) apply(conf *config.Config, content []byte) {
-	if r := conf.StorageConfig.TSDBConfig.Retention; *r == (config.TSDBRetentionConfig{}) {
-		*r = d.Retention
-	}
 	if conf.GlobalConfig.BodySizeLimit == 0 {
 		// Jobs from scrape_config_files take it from here when they are read.
 		conf.GlobalConfig.BodySizeLimit = d.BodySizeLimit

@@ -178,7 +178,7 @@ func (s *Storage) explain(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("open %s: %w (%w); free some space on that disk", dir, ErrFull, err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EROFS),
-		 errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("open %s: %w (%w); change its owner or set another --storage.tsdb.path", dir, ErrUnwritable, err)
 	}
 	return fmt.Errorf("open %s: %w", dir, err)
