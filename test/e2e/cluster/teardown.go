@@ -1,0 +1,330 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// teardown undoes a cluster from its state alone; it is safe to do again after
+// it was cut short. Nothing is asked to end kindly: the state is thrown away.
+func teardown(ctx context.Context, s state, log *slog.Logger) error {
+	if err := s.Options.checkStateDir(); err != nil {
+		return err
+	}
+	begin := time.Now()
+	var errs []error
+	step := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	step("ending processes", killAll(ctx, s.Options.StateDir))
+	step("removing shims' sockets", removeShimSockets(s.Options))
+	step("unmounting", unmountAll(s.Options.StateDir))
+	step("removing the network", removeNetwork(ctx, s))
+	step("removing cgroups", removeCgroups(ctx))
+	step("restoring sysctls", restoreSysctls(s.Sysctls))
+	step("removing pods' logs", removePodLogs(s.Options))
+	for _, dir := range s.Made {
+		step("removing what the cluster made", os.RemoveAll(dir))
+	}
+	if len(errs) > 0 { // the state stays, so that the next try knows what to undo
+		return fmt.Errorf("tearing down the cluster in %s: %w", s.Options.StateDir, errors.Join(errs...))
+	}
+	if err := removeState(s.Options.StateDir); err != nil {
+		return fmt.Errorf("removing the cluster's state: %w", err)
+	}
+	log.Info("the cluster is gone", "elapsed", time.Since(begin).Round(100*time.Millisecond))
+	return nil
+}
+
+// removeState removes the state file last: as long as it is there, a next Start
+// goes on where this one was cut short.
+func removeState(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == stateFile {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// killAll kills until nothing of the cluster is left: containerd and the
+// kubelet may be starting more while they are killed.
+func killAll(ctx context.Context, dir string) error {
+	return await(ctx, func() error {
+		left := clusterProcesses(dir)
+		if len(left) == 0 {
+			return nil
+		}
+		names := map[string]bool{}
+		for _, p := range left {
+			p.kill()
+			names[p.Name] = true
+		}
+		return fmt.Errorf("%d processes do not end: %s", len(left), strings.Join(sortedKeys(names), ", "))
+	})
+}
+
+// removeShimSockets removes the sockets that killed shims leave behind outside
+// the state directory.
+func removeShimSockets(o Options) error {
+	files, err := filepath.Glob(o.path("containerd", "state", "io.containerd.runtime.v2.task", "*", "*", "address"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		addr, err := os.ReadFile(f)
+		if err != nil {
+			continue // the task was being removed
+		}
+		socket, ok := strings.CutPrefix(strings.TrimSpace(string(addr)), "unix://")
+		if !ok {
+			continue
+		}
+		if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmountAll unmounts all below dir, the last mounted first.
+func unmountAll(dir string) error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	points := mountsBelow(string(data), dir)
+	slices.Reverse(points)
+	for _, p := range points {
+		if err := unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// mountsBelow lists the mount points below dir in the order of mountinfo.
+func mountsBelow(mountinfo, dir string) []string {
+	var out []string
+	for line := range strings.Lines(mountinfo) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		if p := unescape(fields[4]); strings.HasPrefix(p, dir+"/") {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// unescape decodes the \040 of mountinfo.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func removeNetwork(ctx context.Context, s state) error {
+	var errs []error
+	if _, err := os.Stat("/sys/class/net/" + s.Options.Bridge); err == nil {
+		_, err := run(ctx, "", "ip", "link", "delete", s.Options.Bridge)
+		errs = append(errs, err)
+	}
+	errs = append(errs, removeProxyRules(ctx, s.Options))
+	errs = append(errs, removePortRules(ctx))
+	if has, err := hasAddress(s.Options.NodeIP); err == nil && has && s.AddedIP {
+		_, err := run(ctx, "", "ip", "addr", "delete", s.Options.NodeIP+"/32", "dev", "lo")
+		errs = append(errs, err)
+	}
+	cached, err := filepath.Glob("/var/lib/cni/results/" + networkName + "-*")
+	errs = append(errs, err)
+	for _, f := range cached {
+		errs = append(errs, os.Remove(f))
+	}
+	return errors.Join(errs...)
+}
+
+// removeProxyRules drops the tables of kube-proxy.
+func removeProxyRules(ctx context.Context, o Options) error {
+	if o.KubeProxyMode != "nftables" {
+		_, err := run(ctx, "", o.Binaries["kube-proxy"], "--cleanup", "--proxy-mode", o.KubeProxyMode)
+		return err
+	}
+	tables, err := run(ctx, "", "nft", "list", "tables")
+	if err != nil {
+		return err
+	}
+	for _, family := range []string{"ip", "ip6"} {
+		if !strings.Contains(tables, "table "+family+" kube-proxy\n") {
+			continue
+		}
+		if _, err := run(ctx, "", "nft", "delete", "table", family, "kube-proxy"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removePortRules drops the rules that the portmap plugin made for host ports.
+// Pods are killed, so the plugin is never asked to.
+func removePortRules(ctx context.Context) error {
+	for _, family := range []string{"iptables", "ip6tables"} {
+		if _, err := exec.LookPath(family + "-save"); err != nil {
+			continue
+		}
+		rules, err := run(ctx, "", family+"-save", "-t", "nat")
+		if err != nil {
+			continue // a kernel without this family has no rules of it either
+		}
+		kept, dropped := withoutPortRules(rules)
+		if !dropped {
+			continue
+		}
+		if _, err := run(ctx, kept, family+"-restore", "-T", "nat"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutPortRules filters the output of iptables-save.
+func withoutPortRules(rules string) (kept string, dropped bool) {
+	var b strings.Builder
+	for line := range strings.Lines(rules) {
+		if strings.Contains(line, "CNI-HOSTPORT-") || strings.Contains(line, "CNI-DN-") || strings.Contains(line, "CNI-SN-") {
+			dropped = true
+			continue
+		}
+		b.WriteString(line)
+	}
+	return b.String(), dropped
+}
+
+// removeCgroups removes the empty cgroups of pods. Those of others that are in
+// use cannot be removed, and that is no error.
+func removeCgroups(ctx context.Context) error {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		before, after, _ := strings.Cut(lines.Text(), " - ")
+		fields := strings.Fields(before)
+		if len(fields) < 5 || !strings.HasPrefix(after, "cgroup") {
+			continue
+		}
+		root := filepath.Join(unescape(fields[4]), "kubepods")
+		if err := await(ctx, func() error { return removeCgroup(root) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeCgroup removes a tree of cgroups, deepest first. One that was just left
+// by its last process can be busy for a moment: the caller tries again.
+func removeCgroup(root string) error {
+	var dirs []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil // it may have gone meanwhile
+	})
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(dirs) {
+		procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err == nil && len(procs) > 0 {
+			return nil // in use by others
+		}
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func restoreSysctls(before map[string]string) error {
+	now := readSysctls()
+	for name, value := range before {
+		if now[name] == value {
+			continue
+		}
+		if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removePodLogs removes the logs of the pods that were there at the end; the
+// kubelet has removed those of earlier ones.
+func removePodLogs(o Options) error {
+	uids, err := os.ReadDir(o.path("kubelet", "pods"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, uid := range uids {
+		dirs, err := filepath.Glob(filepath.Join(o.PodLogsDir, "*_"+uid.Name()))
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	links, err := filepath.Glob("/var/log/containers/*.log")
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil || !strings.HasPrefix(target, o.PodLogsDir+"/") {
+			continue
+		}
+		if _, err := os.Stat(target); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.Remove(link); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+// Command demo is the application of the end-to-end tests: an HTTP server with
+// a page that is quick, one that burns cpu for as long as it is told and one
+// that fails, and with its own /metrics.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// maxWork bounds what one request can ask for.
+const maxWork = 5 * time.Second
+
+func main() {
+	listen := flag.String("listen", ":8080", "address to listen on")
+	page := flag.String("get", "", "URL to fetch and print instead of serving")
+	ca := flag.String("ca", "", "file of the authorities to believe for -get")
+	token := flag.String("token", "", "file of a bearer token for -get")
+	flag.Parse()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if *page != "" {
+		if err := fetch(ctx, *page, *ca, *token, os.Stdout); err != nil {
+			log.Error("cannot fetch", "err", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := serve(ctx, *listen, log); err != nil {
+		log.Error("cannot serve", "err", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, listen string, log *slog.Logger) error {
+	server := &http.Server{Addr: listen, Handler: newApp().routes(), ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := server.Shutdown(grace); err != nil {
+			log.Warn("requests were cut off", "err", err)
+		}
+	}()
+	log.Info("listening", "address", listen)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// app counts the orders that its pages take.
+type app struct{ orders atomic.Int64 }
+
+func newApp() *app { return &app{} }
+
+func (a *app) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		a.orders.Add(1)
+		host, _ := os.Hostname()
+		fmt.Fprintln(w, "hello from", host)
+	})
+	mux.HandleFunc("GET /work", a.work)
+	mux.HandleFunc("GET /error", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "this page always fails", http.StatusInternalServerError)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		fmt.Fprintf(w, "# HELP demo_orders_total Orders taken.\n# TYPE demo_orders_total counter\ndemo_orders_total %d\n", a.orders.Load())
+	})
+	return mux
+}
+
+// work burns cpu for the milliseconds of the query.
+func (a *app) work(w http.ResponseWriter, r *http.Request) {
+	ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
+	span := time.Duration(ms) * time.Millisecond
+	if err != nil || span < 0 || span > maxWork {
+		http.Error(w, fmt.Sprintf("ms must be a number from 0 to %d", maxWork.Milliseconds()), http.StatusBadRequest)
+		return
+	}
+	var turns int
+	for end := time.Now().Add(span); time.Now().Before(end) && r.Context().Err() == nil; turns++ {
+	}
+	a.orders.Add(1)
+	fmt.Fprintln(w, turns, "turns")
+}
