@@ -1,0 +1,66 @@
+// Command strata-node serves the metrics of a host: node_exporter's names,
+// labels and flags. See the package exporters/node.
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+
+	"github.com/strata-metrics/strata/exporters/node"
+	"github.com/strata-metrics/strata/internal/serve"
+)
+
+const program = "strata-node"
+
+func main() {
+	os.Exit(serve.Main(program, os.Args[1:], os.Stderr, run))
+}
+
+func run(ctx context.Context, args []string) error {
+	app := serve.NewApp(program, "Metrics of this host: processors, memory, disks, file systems, network.")
+	web := serve.NewFlags(app, ":9100")
+	collectors := node.NewFlags(app)
+	path := app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").String()
+	noSelf := app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (process_*, go_*, strata_*).").Bool()
+	requests := app.Flag("web.max-requests", "Maximum number of parallel scrape requests. Use 0 to disable.").Default("40").Int()
+	procs := app.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS).").
+		Envar("GOMAXPROCS").Default("1").Int()
+	if _, err := serve.Parse(app, args); err != nil {
+		return err
+	}
+	options, err := collectors.Options()
+	if err != nil {
+		return &serve.UsageError{Err: err}
+	}
+	runtime.GOMAXPROCS(*procs)
+	logger := web.Logger()
+
+	// Dashboards ask for node_exporter_build_info.
+	registry := prometheus.NewRegistry()
+	if !*noSelf {
+		registry = serve.NewRegistry(strings.ReplaceAll(program, "-", "_"))
+	}
+	registry.MustRegister(versioncollector.NewCollector("node_exporter"))
+	options.Logger, options.Registry, options.MaxRequests = logger, registry, *requests
+	exporter, err := node.New(options)
+	if err != nil {
+		return &serve.UsageError{Err: err}
+	}
+
+	var own prometheus.Registerer
+	if !*noSelf {
+		own = registry
+	}
+	server, err := serve.New(web.Options(program, logger, own))
+	if err != nil {
+		return err
+	}
+	server.Handle(*path, "Metrics", exporter.Handler())
+	logger.Info("measuring this host", "collectors", strings.Join(exporter.Collectors(), ","))
+	return server.Run(ctx)
+}

@@ -1,0 +1,276 @@
+// Package node measures the host: processors, memory, disks, file systems and
+// network devices, read from /proc, /sys and netlink at each scrape. Families,
+// labels, values and flags are those of Prometheus' node_exporter 1.12, so
+// that its dashboards and alerts work unchanged.
+//
+// A collector is one file of this package and one line in the function
+// collectors: its parser is a function of bytes, apart from what it emits, and
+// names file and line in its errors.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/strata-metrics/strata/internal/collect"
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+// Options of an Exporter. DefaultOptions gives node_exporter's defaults; the
+// zero value of a filter lets everything pass.
+type Options struct {
+	// Procfs, Sysfs, Rootfs and UdevData are where /proc, /sys, / and
+	// /run/udev/data of the measured host are found.
+	Procfs, Sysfs, Rootfs, UdevData string
+	// Enabled switches collectors by name; those not named have their default.
+	Enabled map[string]bool
+	// DisableDefaults switches off all collectors that Enabled does not name.
+	DisableDefaults bool
+	// Timeout is what each collector has for a scrape. 0 means 5 s.
+	Timeout time.Duration
+	// MaxRequests bounds the scrapes served at once. 0 means no bound.
+	MaxRequests int
+	// Registry is the exporter's own metrics, served behind the host's. nil
+	// means none.
+	Registry prometheus.Gatherer
+	// Logger, nil means slog.Default().
+	Logger *slog.Logger
+
+	CPU        CPUOptions
+	Diskstats  DiskstatsOptions
+	Filesystem FilesystemOptions
+	Netdev     NetdevOptions
+	Stat       StatOptions
+}
+
+// DefaultOptions are those of a strata-node without flags.
+func DefaultOptions() Options {
+	return Options{
+		Procfs: "/proc", Sysfs: "/sys", Rootfs: "/", UdevData: "/run/udev/data",
+		MaxRequests: 40,
+		CPU:         CPUOptions{Guest: true},
+		Diskstats:   DiskstatsOptions{Devices: Filter{Exclude: mustPattern(defaultDisksExcluded)}},
+		Filesystem: FilesystemOptions{
+			MountPoints:  Filter{Exclude: mustPattern(defaultMountPointsExcluded)},
+			Types:        Filter{Exclude: mustPattern(defaultTypesExcluded)},
+			MountTimeout: defaultMountTimeout,
+		},
+		Netdev: NetdevOptions{Netlink: true},
+	}
+}
+
+// definition is a collector's line in the list.
+type definition struct {
+	name    string
+	enabled bool // unless switched by Options
+	// flags declares the collector's own flags; nil when it has none.
+	flags func(*kingpin.Application, *flagSet)
+	make  func(*Options) collect.Collector
+	// timeout of the collector; nil means that of the Options.
+	timeout func(*Options) time.Duration
+}
+
+func collectors() []definition {
+	return []definition{
+		{name: "cpu", enabled: true, flags: cpuFlags, make: newCPU},
+		{name: "diskstats", enabled: true, flags: diskstatsFlags, make: newDiskstats},
+		{name: "filesystem", enabled: true, flags: filesystemFlags, make: newFilesystem, timeout: filesystemTimeout},
+		{name: "loadavg", enabled: true, make: newLoadavg},
+		{name: "meminfo", enabled: true, make: newMeminfo},
+		{name: "netdev", enabled: true, flags: netdevFlags, make: newNetdev},
+		{name: "stat", enabled: true, flags: statFlags, make: newStat},
+		{name: "uname", enabled: true, make: newUname},
+	}
+}
+
+// Exporter measures one host. It is safe for concurrent use, and several may
+// run in one process.
+type Exporter struct {
+	options Options
+	entries []collect.Entry
+	all     *collect.Runner
+
+	mu       sync.Mutex
+	filtered map[string]*collect.Runner // guarded by mu, by names joined with commas
+}
+
+// maxFiltered bounds the sets of collectors whose runner is kept between
+// scrapes. Each scrape job with a filter of its own needs one.
+const maxFiltered = 64
+
+// New makes an exporter. It fails when Enabled names a collector that does not
+// exist. Nothing is read before the first scrape.
+func New(o Options) (*Exporter, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	e := &Exporter{options: o, filtered: map[string]*collect.Runner{}}
+	list := collectors()
+	for name := range o.Enabled {
+		if !slices.ContainsFunc(list, func(d definition) bool { return d.name == name }) {
+			return nil, fmt.Errorf("no collector is named %s", name)
+		}
+	}
+	for _, d := range list {
+		if !o.enabled(d) {
+			continue
+		}
+		entry := collect.Entry{Name: d.name, Collector: newExclusive(d.make(&e.options))}
+		if d.timeout != nil {
+			entry.Timeout = d.timeout(&o)
+		}
+		e.entries = append(e.entries, entry)
+	}
+	var err error
+	if e.all, err = e.newRunner(e.entries); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (o *Options) enabled(d definition) bool {
+	if on, ok := o.Enabled[d.name]; ok {
+		return on
+	}
+	return d.enabled && !o.DisableDefaults
+}
+
+func (o *Options) procPath(elem ...string) string {
+	return filepath.Join(o.Procfs, filepath.Join(elem...))
+}
+
+func (o *Options) sysPath(elem ...string) string {
+	return filepath.Join(o.Sysfs, filepath.Join(elem...))
+}
+
+func (e *Exporter) newRunner(entries []collect.Entry) (*collect.Runner, error) {
+	return collect.New(collect.Options{Prefix: "node", Timeout: e.options.Timeout, Logger: e.options.Logger}, entries...)
+}
+
+// Collectors are the names of the collectors that are on, sorted.
+func (e *Exporter) Collectors() []string {
+	names := make([]string, len(e.entries))
+	for i, entry := range e.entries {
+		names[i] = entry.Name
+	}
+	return names
+}
+
+// Families lists the declared families. Those of /proc/meminfo are named by
+// the kernel and not among them.
+func (e *Exporter) Families() []*metric.Family { return e.all.Families() }
+
+// Collect adds the samples of all collectors that are on. It never fails: each
+// collector's failure is in its own samples.
+func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
+	return e.all.Collect(ctx, b)
+}
+
+// runnerKey is the context key of the runner that a request chose.
+type runnerKey struct{}
+
+// Handler serves /metrics. As node_exporter it takes the parameters collect[]
+// and exclude[], each repeatable, to run only some of the collectors.
+func (e *Exporter) Handler() http.Handler {
+	metrics := metric.Handler(metric.HandlerOptions{
+		Registry:    e.options.Registry,
+		Logger:      e.options.Logger,
+		MaxInFlight: e.options.MaxRequests,
+		Collect: func(ctx context.Context, b *metric.Batch) error {
+			if r, ok := ctx.Value(runnerKey{}).(*collect.Runner); ok {
+				return r.Collect(ctx, b)
+			}
+			return e.all.Collect(ctx, b)
+		},
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "" {
+			metrics.ServeHTTP(w, r)
+			return
+		}
+		query := r.URL.Query()
+		runner, err := e.choose(query["collect[]"], query["exclude[]"])
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		metrics.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), runnerKey{}, runner)))
+	})
+}
+
+// choose gives the runner of the collectors that a request asks for.
+func (e *Exporter) choose(include, exclude []string) (*collect.Runner, error) {
+	switch {
+	case len(include) > 0 && len(exclude) > 0:
+		return nil, errors.New("collect[] and exclude[] cannot be combined")
+	case len(include) == 0 && len(exclude) == 0:
+		return e.all, nil
+	}
+	for _, name := range include {
+		if err := e.check(name); err != nil {
+			return nil, err
+		}
+	}
+	var key strings.Builder
+	var entries []collect.Entry
+	for _, entry := range e.entries {
+		if slices.Contains(include, entry.Name) || len(include) == 0 && !slices.Contains(exclude, entry.Name) {
+			entries = append(entries, entry)
+			key.WriteString(entry.Name + ",")
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r, ok := e.filtered[key.String()]; ok {
+		return r, nil
+	}
+	r, err := e.newRunner(entries)
+	if err == nil && len(e.filtered) < maxFiltered {
+		e.filtered[key.String()] = r
+	}
+	return r, err
+}
+
+// check tells a collector that is off from one that does not exist.
+func (e *Exporter) check(name string) error {
+	if slices.Contains(e.Collectors(), name) {
+		return nil
+	}
+	if slices.ContainsFunc(collectors(), func(d definition) bool { return d.name == name }) {
+		return fmt.Errorf("collector %s is switched off; --collector.%s switches it on", name, name)
+	}
+	return fmt.Errorf("no collector is named %q", name)
+}
+
+// exclusive keeps the promise of collect.Collector, that it is not called
+// before it has returned, also between runners that share the collector.
+type exclusive struct {
+	collect.Collector
+	token chan struct{}
+}
+
+func newExclusive(c collect.Collector) *exclusive {
+	return &exclusive{Collector: c, token: make(chan struct{}, 1)}
+}
+
+// Collect waits for its turn no longer than the context allows.
+func (e *exclusive) Collect(ctx context.Context, b *metric.Batch) error {
+	select {
+	case e.token <- struct{}{}:
+		defer func() { <-e.token }()
+		return e.Collector.Collect(ctx, b)
+	case <-ctx.Done():
+		return fmt.Errorf("still at work for another scrape: %w", ctx.Err())
+	}
+}

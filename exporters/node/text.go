@@ -1,0 +1,143 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// errSyntax is what every error about the content of a kernel file is.
+var errSyntax = errors.New("unexpected content")
+
+// maxFileSize bounds what is read of a kernel file. The longest in practice,
+// mountinfo of a host with 10,000 mounts, has 2 MB.
+const maxFileSize = 64 << 20
+
+// reader reads small kernel files into memory that it keeps. It calls the
+// kernel directly: a file of the os package would cost two more calls for the
+// poller, which kernel files do not work with.
+type reader struct{ buf []byte }
+
+// read gives the whole file, valid until the next call.
+func (r *reader) read(path string) ([]byte, error) {
+	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if r.buf == nil {
+		r.buf = make([]byte, 0, 4096)
+	}
+	r.buf = r.buf[:0]
+	for {
+		if len(r.buf) == cap(r.buf) {
+			r.buf = append(r.buf, 0)[:len(r.buf)]
+		}
+		n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, r.buf[len(r.buf):cap(r.buf)]) })
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		if n == 0 {
+			return r.buf, nil
+		}
+		if r.buf = r.buf[:len(r.buf)+n]; len(r.buf) > maxFileSize {
+			return nil, fmt.Errorf("reading %s: longer than %d bytes: %w", path, maxFileSize, errSyntax)
+		}
+	}
+}
+
+func ignoringEINTR(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// lines walks over the lines of a kernel file and knows where it is.
+type lines struct {
+	path string
+	rest []byte
+	n    int // number of the line given last, from 1
+	line []byte
+}
+
+func newLines(path string, data []byte) *lines { return &lines{path: path, rest: data} }
+
+// next goes to the next line. The kernel ends each with a newline: one without
+// is what a file looks like that was cut off, see end.
+func (l *lines) next() bool {
+	i := bytes.IndexByte(l.rest, '\n')
+	if i < 0 {
+		return false
+	}
+	l.line, l.rest = l.rest[:i], l.rest[i+1:]
+	l.n++
+	return true
+}
+
+// end reports a file that was empty or cut off, after next said no.
+func (l *lines) end() error {
+	switch {
+	case len(l.rest) > 0:
+		l.n++
+		return l.errorf("the line has no end, the file was cut off after %s", quote(l.rest))
+	case l.n == 0:
+		l.n++
+		return l.errorf("the file is empty")
+	default:
+		return nil
+	}
+}
+
+// errorf makes an error that starts with file and line.
+func (l *lines) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s:%d: %w: %w", l.path, l.n, errSyntax, fmt.Errorf(format, args...))
+}
+
+// quote shows text from a file in an error, whatever and however long it is.
+func quote(s []byte) string {
+	const most = 80
+	if len(s) > most {
+		return fmt.Sprintf("%q and %d more bytes", s[:most], len(s)-most)
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// field takes the first field, bounded by spaces and tabs, off a line. It is
+// empty when there is none.
+func field(line []byte) (first, rest []byte) {
+	i := 0
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	j := i
+	for j < len(line) && line[j] != ' ' && line[j] != '\t' {
+		j++
+	}
+	return line[i:j], line[j:]
+}
+
+// parseUint reads a decimal number. It does not allocate for right ones.
+func parseUint(s []byte) (uint64, error) { return strconv.ParseUint(string(s), 10, 64) }
+
+// parseUints reads the numbers of a line into dst, which bounds them, and
+// gives how many there were.
+func parseUints(line []byte, dst []uint64) (int, error) {
+	for n := range dst {
+		var f []byte
+		if f, line = field(line); len(f) == 0 {
+			return n, nil
+		}
+		v, err := parseUint(f)
+		if err != nil {
+			return n, fmt.Errorf("%s is not a number", quote(f))
+		}
+		dst[n] = v
+	}
+	return len(dst), nil
+}
