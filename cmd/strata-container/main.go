@@ -1,0 +1,112 @@
+// Command strata-container shows the CPU, memory and network use of every
+// container of a machine, under the names of cAdvisor and the kubelet.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/strata-metrics/strata/exporters/container"
+	"github.com/strata-metrics/strata/internal/serve"
+)
+
+const name = "strata-container"
+
+func main() {
+	os.Exit(serve.Main(name, os.Args[1:], os.Stderr, run))
+}
+
+// flags are those that only this program has. Where cAdvisor has a flag for it,
+// the name is cAdvisor's.
+type flags struct {
+	options     container.Options
+	containerd  string
+	storeLabels string
+	labels      string
+	enable      string
+	disable     string
+}
+
+func (f *flags) declare(app *kingpin.Application) {
+	app.Flag("path.rootfs", "Where the host's root is mounted. The other paths are under it when they are not given.").
+		Default("/").StringVar(&f.options.Rootfs)
+	app.Flag("path.procfs", "Where the host's proc is mounted. Empty means proc under --path.rootfs.").
+		Default("").StringVar(&f.options.Procfs)
+	app.Flag("path.cgroup", "Where the host's cgroup file systems are mounted. Empty means sys/fs/cgroup under --path.rootfs.").
+		Default("").StringVar(&f.options.Cgroupfs)
+	app.Flag("container-runtime-endpoint", "Socket of the container runtime (CRI), as unix:///PATH. Empty means that of containerd or CRI-O under /run of --path.rootfs, if there is one.").
+		Default("").StringVar(&f.options.RuntimeEndpoint)
+	app.Flag("containerd", "The same as --container-runtime-endpoint, by cAdvisor's name.").
+		Default("").StringVar(&f.containerd)
+	app.Flag("container-runtime-timeout", "How long one listing of the container runtime may take. A scrape waits 2s for it and then shows what is known.").
+		Default("10s").DurationVar(&f.options.RuntimeTimeout)
+	app.Flag("store_container_labels", "Show the containers' own labels at /metrics, as container_label_NAME.").
+		Default("true").EnumVar(&f.storeLabels, "true", "false")
+	app.Flag("whitelisted_container_labels", "With --store_container_labels=false: labels to show all the same, separated by commas.").
+		Default("").StringVar(&f.labels)
+	app.Flag("enable_metrics", "Groups of metrics to show and no others, separated by commas: cpu, memory, network.").
+		Default("").StringVar(&f.enable)
+	app.Flag("disable_metrics", "Groups of metrics not to show, separated by commas. cAdvisor's other groups may be named.").
+		Default("").StringVar(&f.disable)
+}
+
+// finish checks what was given and makes the options of it.
+func (f *flags) finish() error {
+	if f.containerd != "" {
+		if e := f.options.RuntimeEndpoint; e != "" && e != f.containerd {
+			return fmt.Errorf("--containerd %s and --container-runtime-endpoint %s are not the same; give one of them", f.containerd, e)
+		}
+		f.options.RuntimeEndpoint = f.containerd
+	}
+	var err error
+	if f.options.Groups, err = container.Groups(f.enable, f.disable); err != nil {
+		return err
+	}
+	if f.options.RuntimeTimeout <= 0 {
+		return fmt.Errorf("--container-runtime-timeout must be above 0, not %s", f.options.RuntimeTimeout)
+	}
+	f.options.NoContainerLabels = f.storeLabels == "false"
+	for label := range strings.SplitSeq(f.labels, ",") {
+		if label = strings.TrimSpace(label); label != "" {
+			f.options.ContainerLabels = append(f.options.ContainerLabels, label)
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	app := serve.NewApp(name, "CPU, memory and network of every container, as cAdvisor and the kubelet show them, read when scraped.")
+	web := serve.NewFlags(app, ":9101")
+	f := &flags{}
+	f.declare(app)
+	if _, err := serve.Parse(app, args); err != nil {
+		return err
+	}
+	if err := f.finish(); err != nil {
+		return &serve.UsageError{Err: err}
+	}
+	logger, registry := web.Logger(), serve.NewRegistry("strata_container")
+	f.options.Logger, f.options.Registry, f.options.Gatherer = logger, prometheus.Registerer(registry), registry
+	server, err := serve.New(web.Options(name, logger, registry))
+	if err != nil {
+		return err
+	}
+	exporter, err := container.New(f.options)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := exporter.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	server.Handle("/metrics", "Containers, as cAdvisor shows them", exporter.Handler())
+	server.Handle("/metrics/cadvisor", "Containers, as the kubelet shows them", exporter.CAdvisorHandler())
+	server.Handle("/metrics/resource", "CPU and memory of the node, pods and containers", exporter.ResourceHandler())
+	return server.Run(ctx)
+}

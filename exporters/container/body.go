@@ -1,0 +1,128 @@
+package container
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+// Collect fills a batch for /metrics: cAdvisor's own labels, no times.
+func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
+	s, err := e.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	b.Add(e.cadvisor.failed, number(s.failed))
+	var values []string
+	for i := range s.cgroups {
+		c := &s.cgroups[i]
+		var image, name string
+		var names, texts []string
+		if c.who != nil {
+			image, name = c.who.Image, c.who.Name
+			names, texts = e.containerLabels(c.who.Labels)
+		}
+		values = append(values[:0], c.ID, image, name)
+		e.cadvisor.each(c, func(row *shownFamily, v float64, _ time.Time, extra []string) {
+			values = append(values[:3], extra...)
+			b.AddExtra(row.family, v, values, names, texts)
+		})
+		b.AddExtra(e.cadvisor.seen, math.Floor(unixSeconds(c.At)), values[:3], names, texts)
+	}
+	return nil
+}
+
+// CollectCAdvisor fills a batch for /metrics/cadvisor. Of cgroups that are not
+// Kubernetes' it shows those that the kubelet shows, or all where there is no
+// kubelet.
+func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
+	s, err := e.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	b.Add(e.kubelet.failed, number(s.failed))
+	var values []string
+	for i := range s.cgroups {
+		c := &s.cgroups[i]
+		if s.kubepods && !c.kubepods && !c.system && c.who == nil && c.ID != "/" {
+			continue
+		}
+		values = append(values[:0], "", c.ID, "", "", "", "")
+		switch {
+		case c.who != nil:
+			values = append(values[:0], c.who.Container, c.ID, c.who.Image, c.who.Name, c.who.Namespace, c.who.Pod)
+		case c.pod != nil:
+			values[4], values[5] = c.pod.Namespace, c.pod.Pod
+		}
+		e.kubelet.each(c, func(row *shownFamily, v float64, at time.Time, extra []string) {
+			values = append(values[:6], extra...)
+			if row.untimed {
+				at = time.Time{}
+			}
+			b.AddAt(row.family, v, at, values...)
+		})
+		b.AddAt(e.kubelet.seen, math.Floor(unixSeconds(c.At)), c.At, values[:6]...)
+	}
+	return nil
+}
+
+// each hands over every number of a cgroup that is known.
+func (b *body) each(c *Cgroup, add func(row *shownFamily, v float64, at time.Time, labels []string)) {
+	for i := range b.rows {
+		row := &b.rows[i]
+		switch v := c.values[row.field]; {
+		case math.IsNaN(v):
+		case math.IsInf(v, 1): // no limit
+			add(row, 0, c.At, row.values)
+		default:
+			add(row, v, c.At, row.values)
+		}
+	}
+	var label [1]string
+	for _, one := range c.network {
+		label[0] = one.Name
+		for i := range b.network {
+			add(&b.network[i], float64(one.Counters[i]), c.networkAt, label[:])
+		}
+	}
+}
+
+// containerLabelPrefix leads a container's own labels.
+const containerLabelPrefix = "container_label_"
+
+// containerLabels gives the labels to show of a container's own. Of several
+// that become one name the first in the order of the alphabet stays.
+func (e *Exporter) containerLabels(labels map[string]string) (names, values []string) {
+	keys := make([]string, 0, len(labels))
+	for key := range labels {
+		if !e.o.NoContainerLabels || slices.Contains(e.o.ContainerLabels, key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		name := containerLabelPrefix + metric.SanitizeName(key)
+		if !slices.Contains(names, name) {
+			names, values = append(names, name), append(values, labels[key])
+		}
+	}
+	return names, values
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unixSeconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+
+// holdsID makes a parser that tells whether /proc/PID/cgroup names a container.
+func holdsID(id string) func([]byte) (bool, error) {
+	return func(data []byte) (bool, error) { return strings.Contains(string(data), id), nil }
+}

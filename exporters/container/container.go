@@ -1,0 +1,341 @@
+// Package container shows what every container uses: CPU, memory and network,
+// with cAdvisor's names, types, labels and meaning.
+//
+// The way of a number: Source reads the cgroups in one pass when a scraper
+// asks (tree.go walks, read.go reads, parse.go parses), Identity tells which
+// container or pod a cgroup belongs to (identity.go keeps what cri.go asked),
+// and body.go says it in three ways: as cAdvisor does, and as the kubelet does
+// at /metrics/cadvisor and /metrics/resource. There is no loop in the
+// background: each value was read for the scrape that shows it, or for another
+// one less than half a second before.
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+// Options of an Exporter. The zero value is a host that is read as it is, with
+// the runtime that is found on it.
+type Options struct {
+	// Rootfs is where the host's root is mounted; empty means /. The paths
+	// below are under it when they are empty.
+	Rootfs string
+	// Procfs is where the host's proc is mounted, empty means <Rootfs>/proc.
+	Procfs string
+	// Cgroupfs is where the cgroup file systems are mounted, empty means
+	// <Rootfs>/sys/fs/cgroup.
+	Cgroupfs string
+	// RuntimeEndpoint is the socket of a runtime with CRI, as
+	// unix:///run/containerd/containerd.sock. Empty means the first of the
+	// well-known ones under Rootfs, and none when there is none.
+	RuntimeEndpoint string
+	// RuntimeTimeout bounds one listing of the runtime; 0 means 10 s. A
+	// scrape waits for it no longer than 2 s.
+	RuntimeTimeout time.Duration
+	// Groups are the groups of families to show, see the function Groups;
+	// nil means all.
+	Groups []string
+	// NoContainerLabels leaves the containers' own labels out of /metrics but
+	// for those in ContainerLabels.
+	NoContainerLabels bool
+	ContainerLabels   []string
+	// Registry gets metrics of the exporter itself. nil means none.
+	Registry prometheus.Registerer
+	// Gatherer is written behind /metrics. nil means nothing.
+	Gatherer prometheus.Gatherer
+	// Logger, nil means none.
+	Logger *slog.Logger
+	// Source and Identity replace the cgroups and the runtime of the machine,
+	// for tests. nil means those.
+	Source   Source
+	Identity Identity
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// shareFor is how old a pass may be to be shown to another reader.
+const shareFor = 500 * time.Millisecond
+
+// runtimeWait bounds how long a scrape waits for the runtime.
+const runtimeWait = 2 * time.Second
+
+// maxScrapes bounds the scrapes of one endpoint served at once.
+const maxScrapes = 8
+
+// Exporter reads and shows containers. It is safe for concurrent use; Close
+// ends it.
+type Exporter struct {
+	o         Options
+	directory *directory
+	own       ownMetrics
+	cadvisor  *body // /metrics
+	kubelet   *body // /metrics/cadvisor
+	resource  resourceBody
+
+	// turn is held by the one who makes a pass; a channel, since those who
+	// wait for it may lose patience.
+	turn chan struct{}
+	last *snapshot // under turn
+
+	trouble bool // under turn: the last pass had errors, which was logged
+}
+
+// snapshot is a pass with the identities of its cgroups. It is not changed once
+// it is made.
+type snapshot struct {
+	taken    time.Time
+	cgroups  []Cgroup
+	kubepods bool // the kubelet has a tree here
+	failed   bool
+}
+
+// New makes an Exporter. It fails when no cgroup file system is mounted or the
+// endpoint is not of the right form; a runtime that does not answer is not an
+// error yet.
+func New(o Options) (*Exporter, error) {
+	o = withDefaults(o)
+	e := &Exporter{o: o, turn: make(chan struct{}, 1)}
+	var err error
+	if e.cadvisor, err = newBody([]string{"id", "image", "name"}, o.Groups); err != nil {
+		return nil, err
+	}
+	if e.kubelet, err = newBody([]string{"container", "id", "image", "name", "namespace", "pod"}, o.Groups); err != nil {
+		return nil, err
+	}
+	e.resource = newResourceBody()
+	if e.own, err = newOwnMetrics(o.Registry); err != nil {
+		return nil, fmt.Errorf("registering the metrics of the container exporter: %w", err)
+	}
+	if o.Source == nil {
+		if e.o.Source, err = newCgroupSource(o.Procfs, o.Cgroupfs, o.Now); err != nil {
+			return nil, err
+		}
+	}
+	if o.Identity == nil {
+		if e.o.Identity, err = newCRI(o.RuntimeEndpoint, o.Rootfs); err != nil {
+			return nil, err
+		}
+	}
+	e.directory = newDirectory(e.o.Identity, o.RuntimeTimeout, runtimeWait, o.Now, e.listed)
+	return e, nil
+}
+
+func withDefaults(o Options) Options {
+	o.Rootfs = firstOf(o.Rootfs, "/")
+	o.Procfs = firstOf(o.Procfs, filepath.Join(o.Rootfs, "proc"))
+	o.Cgroupfs = firstOf(o.Cgroupfs, filepath.Join(o.Rootfs, "sys/fs/cgroup"))
+	if o.RuntimeTimeout == 0 {
+		o.RuntimeTimeout = 10 * time.Second
+	}
+	if o.Groups == nil {
+		o.Groups = []string{groupCPU, groupMemory, groupNetwork}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Close ends the connection to the runtime and what is under way on it. No
+// scrape may be served afterwards.
+func (e *Exporter) Close() error { return e.directory.close() }
+
+// Handler serves /metrics as cAdvisor does, without times, so that Prometheus
+// marks what is gone as stale.
+func (e *Exporter) Handler() http.Handler { return e.handler(e.Collect, e.o.Gatherer) }
+
+// CAdvisorHandler serves what the kubelet serves at /metrics/cadvisor: exactly
+// its labels, and the time of each reading.
+func (e *Exporter) CAdvisorHandler() http.Handler { return e.handler(e.CollectCAdvisor, nil) }
+
+// ResourceHandler serves what the kubelet serves at /metrics/resource, the
+// source of metrics.k8s.io.
+func (e *Exporter) ResourceHandler() http.Handler { return e.handler(e.CollectResource, nil) }
+
+func (e *Exporter) handler(collect func(context.Context, *metric.Batch) error, g prometheus.Gatherer) http.Handler {
+	return metric.Handler(metric.HandlerOptions{Collect: collect, Registry: g, Logger: e.o.Logger, MaxInFlight: maxScrapes})
+}
+
+// Families lists what /metrics can show.
+func (e *Exporter) Families() []*metric.Family { return e.cadvisor.families() }
+
+// snapshot gives a pass that is at most shareFor old.
+func (e *Exporter) snapshot(ctx context.Context) (*snapshot, error) {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for another reading of the cgroups: %w", ctx.Err())
+	}
+	if age := e.o.Now().Sub(e.lastTaken()); e.last != nil && age >= 0 && age < shareFor {
+		return e.last, nil
+	}
+	s, err := e.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.last = s
+	return s, nil
+}
+
+func (e *Exporter) lastTaken() time.Time {
+	if e.last == nil {
+		return time.Time{}
+	}
+	return e.last.taken
+}
+
+// take makes a pass.
+func (e *Exporter) take(ctx context.Context) (*snapshot, error) {
+	begin := e.o.Now()
+	pass, err := e.o.Source.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.own.readErrors.Add(float64(pass.Failed))
+	s := &snapshot{cgroups: pass.Cgroups, failed: pass.Failed > 0}
+	var ids []string
+	for i := range s.cgroups {
+		s.kubepods = s.kubepods || s.cgroups[i].kubepods
+		if id := s.cgroups[i].containerID; id != "" {
+			ids = append(ids, id)
+		}
+	}
+	who := e.directory.lookup(ctx, ids)
+	s.failed = s.failed || who.failed != nil
+	unknown := s.identify(who)
+	e.own.unidentified.Set(float64(unknown))
+	failed, err := e.readNetworks(s)
+	s.failed = s.failed || failed > 0
+	e.own.readErrors.Add(float64(failed))
+	e.logTrouble(errors.Join(who.failed, pass.Err, err), pass.Failed+failed)
+	s.taken = e.o.Now()
+	e.own.duration.Set(s.taken.Sub(begin).Seconds())
+	return s, nil
+}
+
+// identify tells each cgroup who runs in it, and leaves out those of which the
+// runtime must know but that it has not told of yet: a container is shown under
+// its full name from the first or not at all.
+func (s *snapshot) identify(who view) (unknown int) {
+	kept := s.cgroups[:0]
+	for i := range s.cgroups {
+		c := &s.cgroups[i]
+		c.who, c.pod = who.byID[c.containerID], who.pods[c.podUID]
+		if c.who != nil && c.who.Created.After(time.Unix(0, 0)) {
+			c.values[specCreated] = float64(c.who.Created.Unix())
+		}
+		switch {
+		case who.absent, c.who != nil, c.pod != nil:
+		case c.podUID != "", c.containerID != "" && (c.kubepods || who.failed != nil):
+			unknown++
+			continue
+		}
+		kept = append(kept, *c)
+	}
+	s.cgroups = kept
+	return unknown
+}
+
+// readNetworks reads the host's interfaces for the root, and for each sandbox
+// those of its pod: all containers of a pod share them.
+func (e *Exporter) readNetworks(s *snapshot) (failed int, err error) {
+	if !slices.Contains(e.o.Groups, groupNetwork) {
+		return 0, nil
+	}
+	var r reader
+	for i := range s.cgroups {
+		c := &s.cgroups[i]
+		switch {
+		case c.ID == "/":
+			c.network, c.networkAt = r.readNetwork(e.o.Procfs, "1", e.o.Now)
+		case c.who != nil && c.who.Sandbox:
+			if pid := r.sandboxPID(e.o.Procfs, c); pid > 0 {
+				c.network, c.networkAt = r.readNetwork(e.o.Procfs, strconv.Itoa(pid), e.o.Now)
+			}
+		}
+	}
+	return r.failed, r.err
+}
+
+// sandboxPID gives a process in the sandbox. Outside of the host's PID
+// namespace the cgroup does not tell; then the runtime's word counts, if the
+// process is still in that cgroup.
+func (r *reader) sandboxPID(procfs string, c *Cgroup) int {
+	pid, _ := parsed(r, c.proc, "cgroup.procs", parsePIDs)
+	if pid > 0 || c.who.PID == 0 {
+		return pid
+	}
+	in, _ := parsed(r, filepath.Join(procfs, strconv.Itoa(c.who.PID)), "cgroup", holdsID(c.containerID))
+	if !in {
+		return 0
+	}
+	return c.who.PID
+}
+
+// logTrouble logs the first of several passes with errors, not each.
+func (e *Exporter) logTrouble(err error, files int) {
+	if err != nil && !e.trouble {
+		e.o.Logger.Warn("not all of the containers could be read", "err", err, "files", files)
+	}
+	e.trouble = err != nil
+}
+
+// listed takes note of each listing of the runtime.
+func (e *Exporter) listed(err error) {
+	switch {
+	case errors.Is(err, ErrNoRuntime):
+		e.own.runtimeUp.Set(0)
+		e.o.Logger.Debug("showing containers by their cgroups alone", "reason", err)
+	case err != nil:
+		e.own.runtimeUp.Set(0)
+		e.own.runtimeErrors.Inc()
+	default:
+		e.own.runtimeUp.Set(1)
+	}
+}
+
+// ownMetrics are about the exporter itself.
+type ownMetrics struct {
+	readErrors, runtimeErrors         prometheus.Counter
+	unidentified, duration, runtimeUp prometheus.Gauge
+}
+
+func newOwnMetrics(r prometheus.Registerer) (ownMetrics, error) {
+	m := ownMetrics{
+		readErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "strata_container_read_errors_total",
+			Help: "Files and directories of cgroups and processes that could not be read or made no sense."}),
+		runtimeErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "strata_container_runtime_errors_total",
+			Help: "Listings of the container runtime that failed."}),
+		unidentified: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_unidentified",
+			Help: "Cgroups of pods and containers that are not shown, since the container runtime has not told whose they are."}),
+		duration: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_pass_duration_seconds",
+			Help: "Time that the last pass over the cgroups took."}),
+		runtimeUp: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_runtime_up",
+			Help: "1 if the container runtime answered the last time it was asked, 0 otherwise."}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.readErrors, m.runtimeErrors, m.unidentified, m.duration, m.runtimeUp} {
+		if err := r.Register(c); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,211 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Container is what a runtime tells of a container or of a pod's sandbox.
+type Container struct {
+	ID      string // 64 hexadecimal digits, found in the path of its cgroup
+	Name    string // the label name of cAdvisor
+	Sandbox bool
+	// Namespace, Pod, UID and Container are Kubernetes' names. Container is
+	// empty for a sandbox, but POD for CRI-O's.
+	Namespace, Pod, UID, Container string
+	Image                          string
+	Labels                         map[string]string
+	Created                        time.Time
+	PID                            int // of a sandbox as the runtime sees it; 0 if unknown
+}
+
+// Identity tells what runs in the cgroups. It is implemented for CRI.
+type Identity interface {
+	// Containers lists all that the runtime knows. known gives what an
+	// earlier list said, so that what cannot change need not be asked again.
+	// It must end soon after its context.
+	Containers(ctx context.Context, known map[string]*Container) ([]*Container, error)
+	// Close ends the connection.
+	Close() error
+}
+
+// ErrNoRuntime is returned by an Identity when there is no runtime on the
+// machine, or none that can be asked: containers are then shown by their
+// cgroups alone.
+var ErrNoRuntime = errors.New("no container runtime")
+
+// directory keeps the last list of a runtime and asks anew when a container
+// turns up that is not in it.
+type directory struct {
+	source  Identity
+	timeout time.Duration // of one list
+	wait    time.Duration // of one lookup for a list
+	now     func() time.Time
+	report  func(error) // after each list
+
+	mu     sync.Mutex
+	byID   map[string]*Container
+	pods   map[string]*Container // sandboxes by uid; the newest of each
+	asked  bool                  // a list has ended
+	absent bool                  // the last list said ErrNoRuntime
+	failed error                 // of the last list
+	flight *flight               // the list under way, or nil
+
+	// unknown are the containers that the last good list did not have.
+	unknown map[string]bool
+	// retry is when to ask again though no new container has turned up, and
+	// pause what lies between such lists.
+	retry time.Time
+	pause time.Duration
+}
+
+func newDirectory(source Identity, timeout, wait time.Duration, now func() time.Time, report func(error)) *directory {
+	return &directory{source: source, timeout: timeout, wait: wait, now: now, report: report, pause: minPause}
+}
+
+// flight is one list under way.
+type flight struct {
+	done   chan struct{}
+	cancel context.CancelFunc
+}
+
+// Pauses between lists that bring nothing new.
+const (
+	minPause = time.Second
+	maxPause = 30 * time.Second
+)
+
+// view is what is known of the containers, for one pass. The maps are not
+// changed any more.
+type view struct {
+	byID   map[string]*Container
+	pods   map[string]*Container
+	absent bool  // no runtime: cgroups alone are all there is
+	failed error // why the view may lack what the runtime knows
+}
+
+// errPending says that a list takes longer than a scrape can wait.
+var errPending = errors.New("the container runtime has not answered yet")
+
+// lookup gives what is known of the containers with these ids. When it lacks
+// one it waits for a new list, but not for long: a slow list goes on for the
+// next lookup.
+func (d *directory) lookup(ctx context.Context, ids []string) view {
+	d.mu.Lock()
+	flight := d.flight
+	if flight == nil && d.needed(ids) {
+		flight = d.launch(ids)
+	}
+	d.mu.Unlock()
+	if flight != nil {
+		ctx, cancel := context.WithTimeout(ctx, d.wait)
+		defer cancel()
+		select {
+		case <-flight.done:
+		case <-ctx.Done():
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := view{byID: d.byID, pods: d.pods, absent: d.absent, failed: d.failed}
+	if d.flight != nil && v.failed == nil {
+		v.failed = errPending
+	}
+	return v
+}
+
+// needed tells whether a list could say more than the last one. It is called
+// with mu held.
+func (d *directory) needed(ids []string) bool {
+	if !d.asked {
+		return true
+	}
+	again := !d.now().Before(d.retry)
+	if d.failed != nil || d.absent {
+		return again
+	}
+	for _, id := range ids {
+		switch {
+		case d.byID[id] != nil:
+		case !d.unknown[id]:
+			d.pause = minPause
+			return true
+		case again:
+			return true
+		}
+	}
+	return false
+}
+
+// launch starts a list. It is called with mu held.
+func (d *directory) launch(ids []string) *flight {
+	ctx, cancel := context.WithTimeout(context.Background(), d.timeout)
+	f := &flight{done: make(chan struct{}), cancel: cancel}
+	d.flight = f
+	known := d.byID
+	go func() {
+		defer close(f.done)
+		defer cancel()
+		all, err := d.source.Containers(ctx, known)
+		d.report(err)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.flight, d.asked = nil, true
+		d.take(all, ids, err)
+	}()
+	return f
+}
+
+// take keeps a list that was made for ids. After an error the last one stays.
+// It is called with mu held.
+func (d *directory) take(all []*Container, ids []string, err error) {
+	d.absent, d.failed = errors.Is(err, ErrNoRuntime), err
+	switch {
+	case d.absent:
+		d.failed, d.byID, d.pods, d.unknown = nil, nil, nil, nil
+	case err == nil:
+		d.byID, d.pods = index(all)
+		d.unknown = map[string]bool{}
+		for _, id := range ids {
+			if d.byID[id] == nil {
+				d.unknown[id] = true
+			}
+		}
+		if len(d.unknown) == 0 {
+			d.pause = minPause
+		}
+	}
+	d.pause = max(d.pause, minPause)
+	d.retry = d.now().Add(d.pause)
+	d.pause = min(2*d.pause, maxPause)
+}
+
+// index orders a list by id, and its sandboxes by the pod's uid. Of several
+// sandboxes of one pod the newest counts.
+func index(all []*Container) (byID, pods map[string]*Container) {
+	byID, pods = make(map[string]*Container, len(all)), map[string]*Container{}
+	for _, c := range all {
+		byID[c.ID] = c
+		if !c.Sandbox || c.UID == "" {
+			continue
+		}
+		if old := pods[c.UID]; old == nil || old.Created.Before(c.Created) {
+			pods[c.UID] = c
+		}
+	}
+	return byID, pods
+}
+
+// close ends the list under way and the connection.
+func (d *directory) close() error {
+	d.mu.Lock()
+	flight := d.flight
+	d.mu.Unlock()
+	if flight != nil {
+		flight.cancel()
+		<-flight.done
+	}
+	return d.source.Close()
+}

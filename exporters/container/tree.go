@@ -1,0 +1,229 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroupSource is the Source that reads the cgroup file systems.
+type cgroupSource struct {
+	h      hierarchies
+	procfs string
+	now    func() time.Time
+	keys   keys
+	boot   float64 // Unix time; no cgroup is older
+
+	// starts are the times at which the cgroups of the last pass were made.
+	// Read is not called twice at once, see Exporter.pass.
+	starts map[string]start
+}
+
+// start is when a cgroup was made, and the inode by which it is told from a
+// later one of the same name.
+type start struct {
+	inode uint64
+	time  float64
+}
+
+// maxReaders bounds the readers of one pass: the kernel locks much of what
+// they ask for, so more of them only wait.
+const maxReaders = 4
+
+func newCgroupSource(procfs, root string, now func() time.Time) (*cgroupSource, error) {
+	h, err := findHierarchies(procfs, root)
+	if err != nil {
+		return nil, err
+	}
+	s := &cgroupSource{h: h, procfs: procfs, now: now, keys: newKeys()}
+	// Without /proc/stat the times of start are only less sure.
+	var r reader
+	boot, _ := parsed(&r, procfs, "stat", parseBootTime)
+	s.boot = float64(boot / 60 * 60)
+	return s, nil
+}
+
+// found is a cgroup on the way from the walk to its reading.
+type found struct {
+	id    string
+	dirs  dirs
+	start start
+}
+
+// Read implements Source.
+func (s *cgroupSource) Read(ctx context.Context) (*Pass, error) {
+	w := &walker{source: s, ctx: ctx, index: map[string]int{}}
+	for _, point := range s.h.distinct() {
+		w.root(point)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("walking the cgroups: %w", err)
+	}
+	if len(w.found) == 0 {
+		return nil, fmt.Errorf("walking the cgroups: %w", w.reader.err)
+	}
+	pass, err := s.readAll(ctx, w.found)
+	if err != nil {
+		return nil, err
+	}
+	pass.Failed += w.reader.failed
+	if pass.Err == nil {
+		pass.Err = w.reader.err
+	}
+	s.starts = make(map[string]start, len(w.found))
+	for _, f := range w.found {
+		s.starts[f.id] = f.start
+	}
+	return pass, nil
+}
+
+// readAll reads what the walk found, by a few readers side by side.
+func (s *cgroupSource) readAll(ctx context.Context, all []found) (*Pass, error) {
+	slices.SortFunc(all, func(a, b found) int { return strings.Compare(a.id, b.id) })
+	pass := &Pass{Cgroups: make([]Cgroup, len(all))}
+	live := make([]bool, len(all))
+	readers := make([]reader, min(maxReaders, runtime.GOMAXPROCS(0), len(all)))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for i := range readers {
+		wg.Go(func() {
+			for n := next.Add(1) - 1; n < int64(len(all)) && ctx.Err() == nil; n = next.Add(1) - 1 {
+				c := &pass.Cgroups[n]
+				c.ID, c.place = all[n].id, placeOf(all[n].id)
+				live[n] = s.read(&readers[i], all[n].dirs, c)
+				c.values[specStarted], c.values[specCreated] = all[n].start.time, all[n].start.time
+			}
+		})
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("reading %d cgroups: %w", len(all), err)
+	}
+	for i := range readers {
+		pass.Failed += readers[i].failed
+		pass.Err = errors.Join(pass.Err, readers[i].err)
+	}
+	kept := pass.Cgroups[:0]
+	for n := range pass.Cgroups {
+		if live[n] {
+			kept = append(kept, pass.Cgroups[n])
+		}
+	}
+	pass.Cgroups = kept
+	return pass, nil
+}
+
+// walker collects the cgroups of all hierarchies under their ids.
+type walker struct {
+	source *cgroupSource
+	ctx    context.Context
+	reader reader // for its count of failures
+	found  []found
+	index  map[string]int // id to found
+}
+
+func (w *walker) root(point string) {
+	var st unix.Stat_t
+	if err := unix.Stat(point, &st); err != nil {
+		w.reader.fail(&fs.PathError{Op: "stat", Path: point, Err: err})
+		return
+	}
+	w.dir(point, point, "/", &st)
+}
+
+// dir takes in one cgroup and walks those below it. id is its path as shown,
+// which differs from the real one where that is not UTF-8.
+func (w *walker) dir(point, dir, id string, st *unix.Stat_t) {
+	if w.ctx.Err() != nil || !w.add(point, dir, id, st) {
+		return
+	}
+	// On a cgroup file system a directory of two links has none below it. On
+	// others a directory may say 1, which tells nothing.
+	if st.Nlink == 2 {
+		return
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		w.reader.fail(err)
+		return
+	}
+	entries, err := f.ReadDir(-1)
+	_ = f.Close() // read-only
+	w.reader.fail(err)
+	for _, e := range entries {
+		// Mounts have cgroups of their own under systemd, which are no
+		// containers.
+		if !e.IsDir() || strings.HasSuffix(e.Name(), ".mount") {
+			continue
+		}
+		var below unix.Stat_t
+		path := dir + "/" + e.Name()
+		if err := unix.Lstat(path, &below); err != nil {
+			w.reader.fail(&fs.PathError{Op: "stat", Path: path, Err: err})
+			continue
+		}
+		w.dir(point, path, strings.TrimSuffix(id, "/")+"/"+printable(e.Name()), &below)
+	}
+}
+
+// add notes that the cgroup is in the hierarchy at point. It is false for a
+// second directory whose name is shown as the same id.
+func (w *walker) add(point, dir, id string, st *unix.Stat_t) bool {
+	i, ok := w.index[id]
+	if !ok {
+		i = len(w.found)
+		w.index[id] = i
+		w.found = append(w.found, found{id: id})
+	}
+	f, h := &w.found[i], &w.source.h
+	fill := func(to *string, of hierarchy) bool {
+		if of.point != point {
+			return true
+		}
+		if *to != "" {
+			return false
+		}
+		*to = dir
+		return true
+	}
+	// The fields of one hierarchy are filled together, so any tells.
+	if !fill(&f.dirs.cpuacct, h.cpuacct) || !fill(&f.dirs.cpu, h.cpu) || !fill(&f.dirs.memory, h.memory) {
+		return false
+	}
+	if f.start.inode == 0 {
+		f.start = w.source.startOf(id, dir, st)
+	}
+	return true
+}
+
+// startOf tells when a cgroup was made. The directory's time of change moves
+// with each cgroup made below it, that of a file that nobody writes does not;
+// and the kernel makes up both anew when it has forgotten the inode. So the
+// earliest that was ever seen counts.
+func (s *cgroupSource) startOf(id, dir string, st *unix.Stat_t) start {
+	if known, ok := s.starts[id]; ok && known.inode == st.Ino {
+		return known
+	}
+	made := seconds(st.Mtim)
+	for _, name := range []string{"cgroup.clone_children", "cgroup.events"} {
+		var file unix.Stat_t
+		if unix.Stat(filepath.Join(dir, name), &file) == nil {
+			made = min(made, seconds(file.Mtim))
+		}
+	}
+	return start{inode: st.Ino, time: max(made, s.boot)}
+}
+
+func seconds(t unix.Timespec) float64 { return math.Floor(float64(t.Nano()) / 1e9) }
