@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -20,7 +21,13 @@ import (
 type HandlerOptions struct {
 	// Collect fills the batch. Its context ends a little before the scraper's
 	// patience, see TimeoutOffset. An error is answered as a status of 500.
+	// nil means none.
 	Collect func(context.Context, *Batch) error
+	// WriteText writes families that are kept rendered, behind the batch and
+	// the registry. Its text is sent while it is written, so that a body of
+	// any size takes no memory. Its error is that of the writer. nil means
+	// none.
+	WriteText func(io.Writer) error
 	// Registry is client_golang's registry with the process's own metrics,
 	// written behind the batch. nil means none.
 	Registry prometheus.Gatherer
@@ -83,15 +90,21 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := h.pool.Get().(*exposition)
 	defer h.pool.Put(e)
 	e.batch.Reset()
-	if err := h.Collect(ctx, e.batch); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	if h.Collect != nil {
+		if err := h.Collect(ctx, e.batch); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 	}
 	e.text = e.batch.AppendText(e.text[:0])
 	if err := h.appendRegistry(e); err != nil {
 		// What could be gathered is in the text: an incomplete view of
 		// ourselves must not cost the scraper the rest.
 		h.Logger.Error("own metrics are incomplete", "err", err)
+	}
+	if h.WriteText != nil {
+		h.stream(w, r, e)
+		return
 	}
 	h.write(w, r, e)
 }
@@ -137,6 +150,30 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, e *exposition) {
 	}
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	if _, err := w.Write(body); err != nil {
+		h.Logger.Debug("scraper left before the end", "remote", r.RemoteAddr, "err", err)
+	}
+}
+
+// stream sends what was collected and then what WriteText writes.
+func (h *handler) stream(w http.ResponseWriter, r *http.Request, e *exposition) {
+	header := w.Header()
+	header.Set("Content-Type", ContentType)
+	header.Add("Vary", "Accept-Encoding")
+	var out io.Writer = w
+	if acceptsGzip(r) {
+		header.Set("Content-Encoding", "gzip")
+		e.zip.Reset(w)
+		defer e.zip.Reset(io.Discard) // do not keep the answer in the pool
+		out = e.zip
+	}
+	_, err := out.Write(e.text)
+	if err == nil {
+		err = h.WriteText(out)
+	}
+	if err == nil && out == e.zip {
+		err = e.zip.Close()
+	}
+	if err != nil {
 		h.Logger.Debug("scraper left before the end", "remote", r.RemoteAddr, "err", err)
 	}
 }

@@ -61,6 +61,37 @@ func TestHandler(t *testing.T) {
 	f("gzip", "deflate, GZIP;q=0.5")
 }
 
+func TestHandlerStreamsRenderedText(t *testing.T) {
+	t.Parallel()
+	load := NewGauge("load", "Load.")
+	h := Handler(HandlerOptions{
+		Collect: func(_ context.Context, b *Batch) error {
+			b.Add(load, 0.5)
+			return nil
+		},
+		WriteText: func(w io.Writer) error {
+			for range 3 {
+				if _, err := io.WriteString(w, "kept 1\n"); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	want := "# HELP load Load.\n# TYPE load gauge\nload 0.5\nkept 1\nkept 1\nkept 1\n"
+	for _, encoding := range []string{"", "gzip", "", "gzip"} {
+		resp, body := get(t, h, "Accept-Encoding", encoding)
+		require.Equal(t, want, body)
+		require.Equal(t, encoding, resp.Header.Get("Content-Encoding"))
+		require.Equal(t, ContentType, resp.Header.Get("Content-Type"))
+	}
+	_, body := get(t, Handler(HandlerOptions{WriteText: func(w io.Writer) error {
+		_, err := io.WriteString(w, "kept 1\n")
+		return err
+	}}))
+	require.Equal(t, "kept 1\n", body)
+}
+
 func TestHandlerErrorAndBound(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
