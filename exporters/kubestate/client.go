@@ -1,0 +1,113 @@
+package kubestate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// LoadConfig finds the API server: a kubeconfig file, of which apiserver, when
+// given, replaces the address; or apiserver alone; or, with neither, that of
+// the pod which this process runs in.
+func LoadConfig(apiserver, kubeconfig string) (*rest.Config, error) {
+	if apiserver == "" && kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, errors.New("no API server: this is not a pod of a cluster, so give --kubeconfig or --apiserver")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("service account of this pod: %w", err)
+		}
+		return config, nil
+	}
+	if kubeconfig != "" {
+		// The loader takes an empty or half-read file for an empty one.
+		if _, err := os.Stat(kubeconfig); err != nil {
+			return nil, fmt.Errorf("--kubeconfig: %w", err)
+		}
+	}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
+		&clientcmd.ConfigOverrides{ClusterInfo: clientcmdapi.Cluster{Server: apiserver}},
+	).ClientConfig()
+	if err != nil {
+		if kubeconfig == "" {
+			return nil, fmt.Errorf("--apiserver %s: %w", apiserver, err)
+		}
+		return nil, fmt.Errorf("--kubeconfig %s: %w", kubeconfig, err)
+	}
+	return config, nil
+}
+
+// client reaches the API groups of the chosen kinds, and decodes nothing else.
+type client struct {
+	http   *http.Client
+	groups map[schema.GroupVersion]*rest.RESTClient
+	params runtime.ParameterCodec
+}
+
+func newClient(c *rest.Config, kinds []kind) (*client, error) {
+	config := rest.CopyConfig(c)
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	if config.UserAgent == "" {
+		config.UserAgent = rest.DefaultKubernetesUserAgent()
+	}
+	// A list-watch makes few calls and waits longer after each failure: a
+	// limit of its own would only delay the start.
+	config.QPS = -1
+
+	scheme := runtime.NewScheme()
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"}) // Status
+	for _, k := range kinds {
+		if err := k.addTo(scheme); err != nil {
+			return nil, fmt.Errorf("types of %s: %w", k.plural(), err)
+		}
+	}
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("credentials for %s: %w", config.Host, err)
+	}
+	cl := &client{
+		http:   httpClient,
+		groups: make(map[schema.GroupVersion]*rest.RESTClient),
+		params: runtime.NewParameterCodec(scheme),
+	}
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	for _, k := range kinds {
+		gv := k.version()
+		config.GroupVersion, config.APIPath = &gv, "/apis"
+		if gv.Group == "" {
+			config.APIPath = "/api"
+		}
+		if cl.groups[gv], err = rest.RESTClientForConfigAndClient(config, httpClient); err != nil {
+			return nil, fmt.Errorf("API server %s: %w", config.Host, err)
+		}
+	}
+	return cl, nil
+}
+
+// ping is nil when an API server answers, whatever it says.
+func (c *client) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, group := range c.groups {
+		err := group.Get().AbsPath("/version").Do(ctx).Error()
+		if unreachable(err) {
+			return err
+		}
+		break // all groups are of one server
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package kubestate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+)
+
+// calls counts what is asked of the API server, under the names of
+// kube-state-metrics.
+type calls struct{ list, watch *prometheus.CounterVec }
+
+func newCalls(r prometheus.Registerer) (*calls, error) {
+	counter := func(verb string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kube_state_metrics_" + verb + "_total",
+			Help: "Calls to the API server to " + verb + " the objects of a resource.",
+		}, []string{"result", "resource"})
+	}
+	c := &calls{counter("list"), counter("watch")}
+	if r == nil {
+		return c, nil
+	}
+	if err := errors.Join(r.Register(c.list), r.Register(c.watch)); err != nil {
+		return nil, fmt.Errorf("registering the exporter's own metrics: %w", err)
+	}
+	return c, nil
+}
+
+func count(c *prometheus.CounterVec, err error, resource string) {
+	result := "success"
+	if err != nil {
+		result = "error"
+	}
+	c.WithLabelValues(result, resource).Inc()
+}
+
+// source is one list-watch: it keeps its store as the API server has the
+// objects of a kind, in one namespace or in all.
+type source struct {
+	scope
+	kind   *bound
+	group  rest.Interface
+	params runtime.ParameterCodec
+	calls  *calls
+	state  *state
+	store  store
+}
+
+func newSource(b *bound, sc scope, c *client, h *health, counters *calls) *source {
+	s := &source{scope: sc, kind: b, group: c.groups[b.version], params: c.params, calls: counters, state: h.add(b, sc)}
+	s.store.replaced = s.state.replaced
+	// Both results exist from the start, so that a rate of errors does.
+	for _, result := range []string{"success", "error"} {
+		counters.list.WithLabelValues(result, b.name)
+		counters.watch.WithLabelValues(result, b.name)
+	}
+	return s
+}
+
+// run follows the objects until the context ends.
+func (s *source) run(ctx context.Context, retry time.Duration) {
+	const most = 30 * time.Second
+	silent := logr.Discard()
+	cache.NewReflectorWithOptions(&cache.ListWatch{
+		ListWithContextFunc:  s.list,
+		WatchFuncWithContext: s.watch,
+	}, nil, &s.store, cache.ReflectorOptions{
+		Name:            s.kind.name,
+		TypeDescription: s.kind.name,
+		Logger:          &silent,
+		Clock:           endingClock{ctx: ctx},
+		Backoff: &wait.Backoff{
+			Duration: retry, Cap: most, Factor: 2, Jitter: 0.5,
+			Steps: max(1, int(math.Ceil(math.Log2(float64(most)/float64(retry))))),
+		},
+	}).RunWithContext(ctx)
+}
+
+func (s *source) request(o *metav1.ListOptions) *rest.Request {
+	o.FieldSelector = s.selector
+	return s.group.Get().NamespaceIfScoped(s.namespace, s.namespace != "").Resource(s.kind.name).VersionedParams(o, s.params)
+}
+
+// list gets one page, rendered.
+func (s *source) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	full := s.kind.newList()
+	err := s.request(&o).Do(ctx).Into(full)
+	count(s.calls.list, err, s.kind.name)
+	s.state.called(opList, err)
+	if err != nil {
+		return nil, err
+	}
+	head, err := meta.ListAccessor(full)
+	if err != nil {
+		return nil, fmt.Errorf("list of %s: %w", s.kind.name, err)
+	}
+	page := &metainternal.List{ListMeta: metav1.ListMeta{
+		ResourceVersion: head.GetResourceVersion(), Continue: head.GetContinue(),
+	}}
+	err = meta.EachListItem(full, func(o runtime.Object) error {
+		r, err := s.kind.render(o)
+		if err == nil {
+			page.Items = append(page.Items, r)
+		}
+		return err
+	})
+	return page, err
+}
+
+// watch follows changes; its events bring rendered objects.
+func (s *source) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.Watch = true
+	in, err := s.request(&o).Watch(ctx)
+	if o.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) {
+		// The API server is older than lists by watch: the reflector lists
+		// by pages instead. That is no failure to tell or to count.
+		return nil, err
+	}
+	count(s.calls.watch, err, s.kind.name)
+	s.state.called(opWatch, err)
+	if err != nil {
+		return nil, err
+	}
+	w := &renderedWatch{source: s, in: in, out: make(chan watch.Event), done: make(chan struct{})}
+	go w.run()
+	return w, nil
+}
+
+// renderedWatch renders the objects of another watch's events.
+type renderedWatch struct {
+	source *source
+	in     watch.Interface
+	out    chan watch.Event
+	done   chan struct{}
+	once   sync.Once
+}
+
+// ResultChan gives the events.
+func (w *renderedWatch) ResultChan() <-chan watch.Event { return w.out }
+
+// Stop ends the watch.
+func (w *renderedWatch) Stop() {
+	w.once.Do(func() {
+		close(w.done)
+		w.in.Stop()
+	})
+}
+
+func (w *renderedWatch) run() {
+	defer close(w.out)
+	defer w.Stop()
+	for event := range w.in.ResultChan() {
+		event = w.source.event(event)
+		select {
+		case w.out <- event:
+		case <-w.done:
+			return
+		}
+	}
+}
+
+func (s *source) event(e watch.Event) watch.Event {
+	switch e.Type {
+	case watch.Error:
+		err := apierrors.FromObject(e.Object)
+		if _, known := err.(apierrors.APIStatus); !known {
+			err = apierrors.NewInternalError(err)
+		}
+		s.state.called(opEvent, err)
+		return e
+	case watch.Bookmark:
+		s.state.received()
+		return e
+	}
+	r, err := s.kind.render(e.Object)
+	if err != nil {
+		// A change that cannot be read must not be lost: an error makes the
+		// reflector list anew.
+		broken := apierrors.NewInternalError(err)
+		s.state.called(opEvent, broken)
+		return watch.Event{Type: watch.Error, Object: &broken.ErrStatus}
+	}
+	s.state.received()
+	e.Object = r
+	return e
+}
+
+// endingClock is the real clock, but its After ends with a context: a
+// reflector waits on it with no other way out.
+type endingClock struct {
+	clock.RealClock
+	ctx context.Context
+}
+
+// After sends once after the duration or at the end of the context.
+func (c endingClock) After(d time.Duration) <-chan time.Time {
+	out := make(chan time.Time, 2) // both may send
+	stop := context.AfterFunc(c.ctx, func() { out <- time.Now() })
+	time.AfterFunc(d, func() {
+		stop()
+		out <- time.Now()
+	})
+	return out
+}
