@@ -184,7 +184,10 @@ func parseCPUs(path string, data []byte, dst []cpuLine) ([]cpuLine, error) {
 	for l.next() {
 		name, rest := field(l.line)
 		if len(name) < 3 || string(name[:3]) != "cpu" {
-			break
+			if len(dst) == 0 {
+				return dst, l.errorf("%s is not the line of a processor, such as cpu0", quote(l.line))
+			}
+			return dst, nil
 		}
 		var line cpuLine
 		n, err := parseUints(rest, line.ticks[:])
@@ -203,11 +206,11 @@ func parseCPUs(path string, data []byte, dst []cpuLine) ([]cpuLine, error) {
 		line.id = int(id)
 		dst = append(dst, line)
 	}
+	if err := l.end(); err != nil {
+		return dst, err
+	}
 	if len(dst) == 0 {
-		if err := l.end(); err != nil {
-			return dst, err
-		}
-		return dst, l.errorf("no line of a processor, such as cpu0, before %s", quote(l.line))
+		return dst, l.errorf("the file ends without the line of a processor")
 	}
 	return dst, nil
 }

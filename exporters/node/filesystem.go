@@ -107,7 +107,7 @@ func (c *filesystem) read() error {
 		path = c.options.procPath("self", "mountinfo")
 		data, err = c.reader.read(path)
 	}
-	if err == nil && bytes.Equal(data, c.text) {
+	if err == nil && len(c.text) > 0 && bytes.Equal(data, c.text) {
 		return nil
 	}
 	c.text, c.mounts, c.paths = c.text[:0], c.mounts[:0], c.paths[:0]

@@ -1,0 +1,85 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/stretchr/testify/require"
+)
+
+func parseFlags(args ...string) (Options, error) {
+	app := kingpin.New("test", "")
+	flags := NewFlags(app)
+	if _, err := app.Parse(args); err != nil {
+		return Options{}, err
+	}
+	return flags.Options()
+}
+
+func TestFlagsDefaults(t *testing.T) {
+	t.Parallel()
+	got, err := parseFlags()
+	require.NoError(t, err)
+	want := DefaultOptions()
+	want.Enabled = map[string]bool{}
+	want.Filesystem.MountTimeout = defaultMountTimeout
+	require.Equal(t, want, got)
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	f := func(want func(*testing.T, Options), args ...string) {
+		t.Helper()
+		o, err := parseFlags(args...)
+		require.NoError(t, err)
+		want(t, o)
+	}
+	names := func(want ...string) func(*testing.T, Options) {
+		return func(t *testing.T, o Options) {
+			t.Helper()
+			e, err := New(o)
+			require.NoError(t, err)
+			require.Equal(t, want, e.Collectors())
+		}
+	}
+	f(names("diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "uname"), "--no-collector.cpu")
+	f(names("cpu", "stat"), "--collector.disable-defaults", "--collector.cpu", "--collector.stat")
+	f(names("cpu"), "--collector.cpu", "--collector.disable-defaults", "--no-collector.stat")
+	f(func(t *testing.T, o Options) {
+		require.Equal(t, "/h/proc /h/sys /h /h/udev", o.Procfs+" "+o.Sysfs+" "+o.Rootfs+" "+o.UdevData)
+	}, "--path.procfs=/h/proc", "--path.sysfs=/h/sys", "--path.rootfs=/h", "--path.udev.data=/h/udev")
+	f(func(t *testing.T, o Options) {
+		require.True(t, o.Netdev.Devices.pass("lo"))
+		require.False(t, o.Netdev.Devices.pass("eth0"))
+		require.False(t, o.Netdev.Netlink)
+	}, "--collector.netdev.device-include=^lo$", "--no-collector.netdev.netlink")
+	f(func(t *testing.T, o Options) {
+		require.True(t, o.Filesystem.MountPoints.pass("/proc"), "include alone takes the default exclude away")
+		require.False(t, o.Filesystem.MountPoints.pass("/"))
+	}, "--collector.filesystem.mount-points-include=^/proc")
+	f(func(t *testing.T, o Options) {
+		require.True(t, o.Filesystem.Types.pass("tmpfs"))
+		require.False(t, o.Filesystem.Types.pass("ext4"))
+	}, "--collector.filesystem.fs-types-include=tmpfs", "--collector.filesystem.fs-types-exclude=")
+	f(func(t *testing.T, o Options) { require.True(t, o.Diskstats.Devices.pass("sda1")) }, "--collector.diskstats.device-exclude=")
+	f(func(t *testing.T, o Options) {
+		require.Equal(t, "aes", o.CPU.Flags.String())
+		require.False(t, o.CPU.Guest)
+		require.True(t, o.Stat.SoftIRQ)
+	}, "--collector.cpu.info.flags-include=aes", "--no-collector.cpu.guest", "--collector.stat.softirq")
+}
+
+// Wrong flags: one line with the flag, the value and the cause.
+func TestFlagsBad(t *testing.T) {
+	t.Parallel()
+	f := func(want string, args ...string) {
+		t.Helper()
+		_, err := parseFlags(args...)
+		require.EqualError(t, err, want)
+	}
+	f("unknown long flag '--collector.nothing'", "--collector.nothing")
+	f("--collector.netdev.device-exclude=\"(\": error parsing regexp: missing closing ): `(`", "--collector.netdev.device-exclude=(")
+	f("--collector.cpu.info.bugs-include=\"[\": error parsing regexp: missing closing ]: `[`", "--collector.cpu.info.bugs-include=[")
+	f(`--collector.diskstats.device-include="a" and --collector.diskstats.device-exclude="b" are mutually exclusive; give one of them`,
+		"--collector.diskstats.device-include=a", "--collector.diskstats.device-exclude=b")
+}

@@ -1,0 +1,326 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hostOptions are those of the made host in testdata.
+func hostOptions(t *testing.T) Options {
+	t.Helper()
+	o := DefaultOptions()
+	root, err := filepath.Abs("testdata/host")
+	require.NoError(t, err)
+	o.Procfs, o.Sysfs, o.UdevData = root+"/proc", root+"/sys", root+"/udev"
+	o.Netdev.Netlink = false
+	o.Logger = slog.New(slog.DiscardHandler)
+	return o
+}
+
+// newExporter makes an exporter whose system calls answer for the made host.
+func newExporter(t *testing.T, o Options) *Exporter {
+	t.Helper()
+	e, err := New(o)
+	require.NoError(t, err)
+	for _, entry := range e.entries {
+		switch c := entry.Collector.(*exclusive).Collector.(type) {
+		case *filesystem:
+			c.prober.statfs = madeStatfs
+		case *uname:
+			c.call = madeUname
+		}
+	}
+	return e
+}
+
+func madeStatfs(path string, s *unix.Statfs_t) error {
+	switch path {
+	case "/mnt/broken":
+		return syscall.ENOTCONN
+	case "/srv/my files":
+		*s = unix.Statfs_t{Bsize: 512, Blocks: 100, Bfree: 20, Bavail: 10, Files: 5, Ffree: 4}
+	default:
+		*s = unix.Statfs_t{Bsize: 4096, Blocks: 1000, Bfree: 500, Bavail: 400, Files: 300, Ffree: 200}
+	}
+	return nil
+}
+
+func madeUname(u *unix.Utsname) error {
+	copy(u.Sysname[:], "Linux")
+	copy(u.Release[:], "9.0.1-strata")
+	copy(u.Version[:], "#1 SMP")
+	copy(u.Machine[:], "x86_64")
+	copy(u.Nodename[:], "made-host")
+	copy(u.Domainname[:], "(none)")
+	return nil
+}
+
+// scrape gives the text of a scrape without the durations.
+func scrape(t *testing.T, e *Exporter) string {
+	t.Helper()
+	b := metric.NewBatch()
+	require.NoError(t, e.Collect(t.Context(), b))
+	var kept strings.Builder
+	for line := range strings.Lines(string(b.AppendText(nil))) {
+		if !strings.Contains(line, "node_scrape_collector_duration_seconds") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+// everything switches on what is off by default.
+func everything(o Options) Options {
+	o.CPU.Info, o.CPU.Flags, o.CPU.Bugs = true, mustPattern("^a"), mustPattern("spectre")
+	o.Stat.SoftIRQ = true
+	return o
+}
+
+// The whole exposition of the made host. STRATA_UPDATE=1 writes it anew.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	const path = "testdata/host.prom"
+	e := newExporter(t, everything(hostOptions(t)))
+	got := scrape(t, e)
+	if os.Getenv("STRATA_UPDATE") != "" {
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got, "STRATA_UPDATE=1 go test ./exporters/node writes %s anew", path)
+	require.Equal(t, got, scrape(t, e), "a second scrape is the same")
+}
+
+func TestGoldenPassesPromlint(t *testing.T) {
+	t.Parallel()
+	f, err := os.Open("testdata/host.prom")
+	require.NoError(t, err)
+	defer func() { _ = f.Close() }()
+	problems, err := promlint.New(f).Lint()
+	require.NoError(t, err)
+	for _, p := range problems {
+		// node_exporter's names, which people's dashboards ask for.
+		known := strings.HasPrefix(p.Metric, "node_memory_") || strings.HasPrefix(p.Metric, "node_filesystem_") ||
+			p.Metric == "node_disk_discarded_sectors_total"
+		require.True(t, known, "%s: %s", p.Metric, p.Text)
+	}
+}
+
+// Two exporters with different roots do not see each other's host.
+func TestTwoHostsInOneProcess(t *testing.T) {
+	t.Parallel()
+	one, two := hostOptions(t), hostOptions(t)
+	two.Procfs = t.TempDir()
+	require.NoError(t, os.CopyFS(two.Procfs, os.DirFS(one.Procfs)))
+	write(t, filepath.Join(two.Procfs, "loadavg"), "7.00 8.00 9.00 1/1 1\n")
+	a, b := newExporter(t, one), newExporter(t, two)
+	require.Contains(t, scrape(t, a), "node_load1 0.5\n")
+	require.Contains(t, scrape(t, b), "node_load1 7\n")
+	require.Contains(t, scrape(t, a), "node_load1 0.5\n")
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+func TestNewRefusesUnknownCollector(t *testing.T) {
+	t.Parallel()
+	o := hostOptions(t)
+	o.Enabled = map[string]bool{"cpus": true}
+	_, err := New(o)
+	require.EqualError(t, err, "no collector is named cpus")
+}
+
+func get(t *testing.T, h http.Handler, target string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+	body, err := io.ReadAll(w.Body)
+	require.NoError(t, err)
+	return w.Code, string(body)
+}
+
+func TestHandlerFilters(t *testing.T) {
+	t.Parallel()
+	o := hostOptions(t)
+	o.Enabled = map[string]bool{"stat": false}
+	o.Registry = prometheus.NewRegistry()
+	h := newExporter(t, o).Handler()
+	f := func(query string, has []string, hasNot ...string) {
+		t.Helper()
+		for range 2 {
+			code, body := get(t, h, "/metrics"+query)
+			require.Equal(t, 200, code, body)
+			for _, s := range has {
+				require.Contains(t, body, s)
+			}
+			for _, s := range hasNot {
+				require.NotContains(t, body, s)
+			}
+		}
+	}
+	f("", []string{"node_load1 ", "node_cpu_seconds_total", "node_uname_info"}, "node_intr_total")
+	f("?collect[]=loadavg", []string{"node_load1 ", `success{collector="loadavg"} 1`}, "node_cpu", `"cpu"`)
+	f("?collect[]=loadavg&collect[]=uname", []string{"node_load1 ", "node_uname_info"}, "node_cpu")
+	f("?exclude[]=loadavg", []string{"node_cpu_seconds_total"}, "node_load1")
+	f("?exclude[]=no_such", []string{"node_load1 "})
+	f("?other=1", []string{"node_load1 ", "node_cpu_seconds_total"})
+
+	bad := func(query, want string) {
+		t.Helper()
+		code, body := get(t, h, "/metrics"+query)
+		require.Equal(t, http.StatusBadRequest, code)
+		require.Equal(t, want+"\n", body)
+	}
+	bad("?collect[]=xyz", `no collector is named "xyz"`)
+	bad("?collect[]=stat", "collector stat is switched off; --collector.stat switches it on")
+	bad("?collect[]=cpu&exclude[]=loadavg", "collect[] and exclude[] cannot be combined")
+}
+
+// A kernel file that is wrong costs its collector and no other, and the error
+// says where.
+func TestBrokenKernelFiles(t *testing.T) {
+	t.Parallel()
+	binary := "\x00\xff\xfe\x01ELF\n\x00"
+	// f expects the collectors to fail, the first of them with the error.
+	f := func(file, content, want string, failing ...string) {
+		t.Helper()
+		o := hostOptions(t)
+		o.CPU.Info = file == "cpuinfo"
+		source := o.Procfs
+		o.Procfs = t.TempDir()
+		require.NoError(t, os.CopyFS(o.Procfs, os.DirFS(source)))
+		write(t, filepath.Join(o.Procfs, file), content)
+		e := newExporter(t, o)
+		text := scrape(t, e)
+		for _, entry := range e.entries {
+			success := `node_scrape_collector_success{collector="` + entry.Name + `"} 1`
+			require.Equal(t, slices.Contains(failing, entry.Name), !strings.Contains(text, success),
+				"%s %q: %s", file, content, entry.Name)
+			if entry.Name == failing[0] {
+				err := entry.Collector.Collect(t.Context(), metric.NewBatch())
+				require.ErrorContains(t, err, o.Procfs+"/"+file+want)
+			}
+		}
+	}
+	const cpus = "cpu  1 2 3 4\ncpu0 1 2 3 4\n"
+	f("stat", "", ":1: unexpected content: the file is empty", "cpu", "stat")
+	f("stat", binary, ":1: ", "cpu", "stat")
+	f("stat", cpus[:20], ":2: unexpected content: the line has no end", "cpu", "stat")
+	f("stat", cpus+binary, ":4: unexpected content: the line has no end", "stat")
+	f("stat", cpus+"intr 5\nctxt x\n", `:4: unexpected content: ctxt: "x" is not a number`, "stat")
+	f("stat", cpus+"intr 5\nctxt 6\n", ":4: unexpected content: the file ends without a line btime", "stat")
+	f("stat", "cpu  1 2 3 4\ncpu0 1 2 x 4\n", `:2: unexpected content: cpu0: "x" is not a number`, "cpu", "stat")
+	f("stat", "cpu  1 2 3 4\ncpu0 1 2 3\n", `:2: unexpected content: "cpu0" has 3 columns`, "cpu", "stat")
+	f("stat", "cpu  1 2 3 4\ncpux 1 2 3 4\n", `:2: unexpected content: "cpux" is not the name`, "cpu", "stat")
+	f("meminfo", "", ":1: ", "meminfo")
+	f("meminfo", binary, ":1: ", "meminfo")
+	f("meminfo", "MemTotal: 1 kB\nMemFree: 1 MB\n", `:2: unexpected content: "MB" is not a known unit`, "meminfo")
+	f("meminfo", "MemTotal: 1 kB\nMemFr", `:2: unexpected content: the line has no end`, "meminfo")
+	f("loadavg", "", ":1: ", "loadavg")
+	f("loadavg", binary, ":1: ", "loadavg")
+	f("loadavg", "0.1 0.2\n", `:1: unexpected content: "" is not a load average`, "loadavg")
+	f("diskstats", "", ":1: no block devices", "diskstats")
+	f("diskstats", binary, ":1: ", "diskstats")
+	f("diskstats", "8 0 sda 1 2 3\n", `:1: unexpected content: "sda" has 3 columns, at least 11 are expected`, "diskstats")
+	f("net/dev", "", ":1: ", "netdev")
+	f("net/dev", binary, ":1: ", "netdev")
+	f("net/dev", "a|\nb|\nlo: 1 2\n", `:3: unexpected content: "lo" has 2 columns, 16 are expected`, "netdev")
+	f("1/mountinfo", "", ":1: ", "filesystem")
+	f("1/mountinfo", binary, ":1: ", "filesystem")
+	f("1/mountinfo", "20 1 8:1 / / rw - ext4 /dev/sda rw\n21 1 8:2 / /b rw ext4\n", ":2: unexpected content: no separator", "filesystem")
+	f("cpuinfo", "", "", "cpu") // procfs does not count lines
+	f("cpuinfo", binary, "", "cpu")
+}
+
+// Missing files: the collector fails and says which.
+func TestMissingProc(t *testing.T) {
+	t.Parallel()
+	o := hostOptions(t)
+	o.Procfs, o.Sysfs = t.TempDir(), t.TempDir()
+	e := newExporter(t, o)
+	text := scrape(t, e)
+	for _, name := range e.Collectors() {
+		want := "0"
+		if name == "uname" {
+			want = "1"
+		}
+		require.Contains(t, text, `node_scrape_collector_success{collector="`+name+`"} `+want)
+	}
+}
+
+// This host itself, with the real system calls and the default options.
+func TestThisHost(t *testing.T) {
+	t.Parallel()
+	o := DefaultOptions()
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	e, err := New(o)
+	require.NoError(t, err)
+	text := scrape(t, e)
+	for _, name := range e.Collectors() {
+		if name != "diskstats" { // a container may have none
+			require.Contains(t, text, `node_scrape_collector_success{collector="`+name+`"} 1`)
+		}
+	}
+	for _, want := range []string{
+		`node_cpu_seconds_total{cpu="0",mode="idle"} `, "node_memory_MemTotal_bytes ", "node_boot_time_seconds ",
+		`node_network_receive_bytes_total{device="lo"} `, `node_filesystem_size_bytes{`, `node_uname_info{sysname="Linux"`,
+	} {
+		require.Contains(t, text, want)
+	}
+}
+
+// A scrape leaves no file descriptor behind, and in the steady state allocates
+// next to nothing for the files it reads.
+func TestNoDescriptorLeak(t *testing.T) {
+	o := everything(DefaultOptions())
+	o.Logger = slog.New(slog.DiscardHandler)
+	e, err := New(o)
+	require.NoError(t, err)
+	b := metric.NewBatch()
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	require.NoError(t, e.Collect(context.Background(), b))
+	before := count()
+	for range 50 {
+		b.Reset()
+		require.NoError(t, e.Collect(context.Background(), b))
+	}
+	require.LessOrEqual(t, count(), before)
+}
+
+func BenchmarkScrape(b *testing.B) {
+	e, err := New(DefaultOptions())
+	require.NoError(b, err)
+	batch, text := metric.NewBatch(), []byte(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		batch.Reset()
+		_ = e.Collect(context.Background(), batch)
+		text = batch.AppendText(text[:0])
+	}
+	b.ReportMetric(float64(batch.Len()), "series")
+}
