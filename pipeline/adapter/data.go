@@ -1,0 +1,154 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// Querier answers PromQL. While the data is not there to be asked, its errors
+// are tsdb.ErrNotReady.
+type Querier interface {
+	// Instant evaluates expr at one time. A scalar is a vector of one sample
+	// without labels. The vector is the caller's.
+	Instant(ctx context.Context, expr string, at time.Time) (promql.Vector, annotations.Annotations, error)
+	// Series lists the series that match all matchers and have samples between
+	// start and end.
+	Series(ctx context.Context, start, end time.Time, matchers ...*labels.Matcher) ([]labels.Labels, error)
+}
+
+// AgeQuerier is a Querier that knows how old what it answers is.
+type AgeQuerier interface {
+	// InstantWithAge is Instant and, for each sample of the vector, the time of
+	// the data behind it: of the series that it was made of, the oldest of their
+	// newest samples. A zero time is unknown.
+	InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []time.Time, annotations.Annotations, error)
+}
+
+// Index is a Querier that finds series without listing all of them.
+type Index interface {
+	// Names are the metric names between start and end, perhaps some more. When
+	// they are those of known, which an earlier call returned, it is known that
+	// comes back: asking again costs no memory.
+	Names(ctx context.Context, start, end time.Time, known []string) ([]string, error)
+	// Scan calls yield with the labels of each series of one metric name that
+	// has a sample between start and end, until it returns false.
+	Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error
+}
+
+// Local is a store in this process: a Querier which is an AgeQuerier and an
+// Index too. It is safe for concurrent use.
+type Local struct {
+	Querier
+	store storage.Queryable
+	make  func(storage.Queryable) Querier
+}
+
+// NewLocal makes one of a store and of what evaluates PromQL over a store;
+// query.NewQuerier with its engine is such a function.
+func NewLocal(store storage.Queryable, newQuerier func(storage.Queryable) Querier) *Local {
+	return &Local{Querier: newQuerier(store), store: store, make: newQuerier}
+}
+
+// InstantWithAge implements AgeQuerier.
+func (l *Local) InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []time.Time, annotations.Annotations, error) {
+	seen := &Ages{Queryable: l.store}
+	vec, notes, err := l.make(seen).Instant(ctx, expr, at)
+	if err != nil {
+		return nil, nil, notes, err
+	}
+	return vec, seen.Of(vec), notes, nil
+}
+
+// Names implements Index.
+func (l *Local) Names(ctx context.Context, start, end time.Time, known []string) ([]string, error) {
+	q, err := l.store.Querier(start.UnixMilli(), end.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("list metric names: %w", err)
+	}
+	values, _, err := q.LabelValues(ctx, model.MetricNameLabel, nil)
+	names := known
+	if !slices.Equal(values, known) {
+		names = make([]string, len(values))
+		for i, v := range values {
+			names[i] = strings.Clone(v) // v may not outlive the querier
+		}
+	}
+	if err := errors.Join(err, q.Close()); err != nil {
+		return nil, fmt.Errorf("list metric names: %w", err)
+	}
+	return names, nil
+}
+
+// Scan implements Index.
+func (l *Local) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error {
+	q, err := l.store.Querier(start.UnixMilli(), end.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("look for series of %s: %w", name, err)
+	}
+	hints := &storage.SelectHints{Start: start.UnixMilli(), End: end.UnixMilli()}
+	set := q.Select(ctx, false, hints, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
+	var it chunkenc.Iterator
+	for more := true; more && set.Next(); {
+		s := set.At()
+		// The index keeps series that ended long ago.
+		if it = s.Iterator(it); it.Seek(start.UnixMilli()) != chunkenc.ValNone {
+			more = yield(s.Labels())
+		}
+	}
+	if err := errors.Join(set.Err(), q.Close()); err != nil {
+		return fmt.Errorf("look for series of %s: %w", name, err)
+	}
+	return nil
+}
+
+// listIndex is the Index of a Querier that is none: it lists all series and
+// remembers their names for a short time.
+type listIndex struct {
+	Querier
+	now func() time.Time
+
+	mu    sync.Mutex // held while listing: one lists, the others wait
+	names []string
+	until time.Time
+}
+
+func (l *listIndex) Names(ctx context.Context, start, end time.Time, _ []string) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now().Before(l.until) {
+		return l.names, nil
+	}
+	series, err := l.Series(ctx, start, end, labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, ""))
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	var names []string
+	for _, s := range series {
+		if n := s.Get(model.MetricNameLabel); !seen[n] {
+			seen[n] = true
+			names = append(names, n)
+		}
+	}
+	l.names, l.until = names, l.now().Add(listFor)
+	return names, nil
+}
+
+func (l *listIndex) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error {
+	series, err := l.Series(ctx, start, end, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
+	for i := 0; err == nil && i < len(series) && yield(series[i]); i++ {
+	}
+	return err
+}

@@ -1,0 +1,158 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	klabels "k8s.io/apimachinery/pkg/labels"
+)
+
+// errScalar means that a rule of custom metrics gives a number that belongs to
+// no object.
+var errScalar = errors.New("metricsQuery gives a scalar, which names no object")
+
+// Answer is one value that a rule gave.
+type Answer struct {
+	// Object is the name of the object; "" for an external metric.
+	Object string
+	// Labels are those of the result; nil where it was a scalar.
+	Labels map[string]string
+	// Value is finite: what has no finite value is no answer.
+	Value float64
+	// Time is how old the data is: of the series behind the value, the time of
+	// the oldest of their newest samples. Where the Querier does not know, it is
+	// the time of evaluation.
+	Time time.Time
+	// Rule gave the value.
+	Rule *Rule
+}
+
+// Evaluate asks a rule for values: for custom metrics at most one of each
+// object, in no order and for the objects that have one, for an external
+// metric one of each series of the result. An error is of the rule unless it
+// is ErrSelector, of the context, or tsdb.ErrNotReady.
+func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector klabels.Selector) ([]Answer, error) {
+	expr, label, err := r.expression(o, selector)
+	if err != nil {
+		return nil, err
+	}
+	at := a.now()
+	vec, times, notes, err := a.instant(ctx, expr, at)
+	if err != nil {
+		return nil, err
+	}
+	if len(notes) > 0 {
+		a.log.Debug("Query of a rule has remarks", "rule", r.String(), "query", expr, "remarks", notes.AsErrors())
+	}
+	scalar := a.isScalar(expr, vec)
+	if scalar && label != "" {
+		return nil, errScalar
+	}
+	out := make([]Answer, 0, len(vec))
+	objects := make(map[string]int, len(vec))
+	for i, s := range vec {
+		if s.H != nil || math.IsNaN(s.F) || math.IsInf(s.F, 0) {
+			continue
+		}
+		ans := Answer{Value: s.F, Time: at, Rule: r}
+		if i < len(times) && !times[i].IsZero() {
+			ans.Time = times[i]
+		}
+		if label == "" {
+			if !scalar {
+				ans.Labels = s.Metric.Map()
+			}
+			out = append(out, ans)
+			continue
+		}
+		if ans.Object = s.Metric.Get(label); ans.Object == "" {
+			continue
+		}
+		// An expression that does not aggregate can give several values of one
+		// object. The last counts, as in prometheus-adapter.
+		if j, ok := objects[ans.Object]; ok {
+			out[j] = ans
+			continue
+		}
+		objects[ans.Object] = len(out)
+		out = append(out, ans)
+	}
+	return out, nil
+}
+
+func (a *Adapter) instant(ctx context.Context, expr string, at time.Time) (promql.Vector, []time.Time, annotations.Annotations, error) {
+	if q, ok := a.querier.(AgeQuerier); ok {
+		return q.InstantWithAge(ctx, expr, at)
+	}
+	vec, notes, err := a.querier.Instant(ctx, expr, at)
+	return vec, nil, notes, err
+}
+
+// isScalar tells a scalar from a vector of one sample without labels, which
+// look the same in the answer.
+func (a *Adapter) isScalar(expr string, vec promql.Vector) bool {
+	if len(vec) != 1 || !vec[0].Metric.IsEmpty() {
+		return false
+	}
+	e, err := a.parser.ParseExpr(expr)
+	return err == nil && e.Type() == parser.ValueTypeScalar
+}
+
+// quantity is a value to the thousandth, rounded. Beyond what fits into an
+// int64 of thousandths it is the largest that does: whoever scales on it asks
+// for MilliValue, which is 0 for more.
+func quantity(v float64) apiresource.Quantity {
+	milli := math.Round(v * 1000)
+	switch {
+	case milli >= math.MaxInt64:
+		return *apiresource.NewMilliQuantity(math.MaxInt64, apiresource.DecimalSI)
+	case milli <= -math.MaxInt64:
+		return *apiresource.NewMilliQuantity(-math.MaxInt64, apiresource.DecimalSI)
+	}
+	return *apiresource.NewMilliQuantity(int64(milli), apiresource.DecimalSI)
+}
+
+// check tries a rule without data, so that what cannot work is told when the
+// configuration is loaded and not by the first HPA.
+func (a *Adapter) check(r *Rule) error {
+	if r.broken != nil {
+		return r.broken
+	}
+	o := Objects{Series: r.family(), Namespace: "default"}
+	if o.Series == "" {
+		o.Series = "up"
+	}
+	if r.kind == kindRules {
+		o.Resource, o.Names = namespaces, []string{"default"}
+		for _, label := range r.labels.order {
+			o.Resource = r.labels.overrides[label]
+		}
+		if res, err := a.resources.get(o.Resource); err != nil {
+			return nil // the cluster cannot be asked now
+		} else if !res.namespaced {
+			o.Namespace = ""
+		}
+	}
+	expr, _, err := r.expression(o, klabels.Everything())
+	if err != nil {
+		return err
+	}
+	e, err := a.parser.ParseExpr(expr)
+	if err != nil {
+		return fmt.Errorf("metricsQuery gives %q: %w", expr, err)
+	}
+	switch t := e.Type(); {
+	case t == parser.ValueTypeScalar && r.kind == kindRules:
+		return errScalar
+	case t != parser.ValueTypeVector && t != parser.ValueTypeScalar:
+		return fmt.Errorf("metricsQuery gives %s, not an instant vector: %s", parser.DocumentedType(t), expr)
+	}
+	return nil
+}
