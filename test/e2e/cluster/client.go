@@ -27,7 +27,7 @@ var ErrNotRunning = errors.New("no cluster is running")
 // Stop ends it for good.
 func Attach(stateDir string, log *slog.Logger) (*Cluster, error) {
 	s, err := readState(stateDir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(clusterProcesses(stateDir)) == 0 {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(s.processes()) == 0 {
 		return nil, fmt.Errorf("%w in %s: start one with make cluster", ErrNotRunning, stateDir)
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *Cluster) Run(ctx context.Context, stdin, program string, args ...string
 		return "", fmt.Errorf("the cluster has no program %s", program)
 	}
 	cmd := exec.CommandContext(ctx, file, args...)
-	cmd.Env = append(os.Environ(), c.Env()...)
+	cmd.Env = append(append(os.Environ(), c.Env()...), markName+"="+c.o.StateDir) // so that it ends with the cluster
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

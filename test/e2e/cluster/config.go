@@ -65,11 +65,15 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   netns_mounts_under_state_dir = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = %q
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  Root = %q
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = %q
   conf_dir = %q
 `, o.path("containerd", "root"), o.path("containerd", "state"), o.socket(), o.path("containerd", "opt"),
-		o.PauseName, snapshotter, plugins, o.path("cni"))
+		o.PauseName, snapshotter, o.path("runc"), plugins, o.path("cni"))
 }
 
 // networkName is the CNI network's; its cache files carry it.

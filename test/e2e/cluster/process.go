@@ -60,10 +60,10 @@ func (p process) alive() bool {
 	return err == nil && s.start == p.Start && s.state != 'Z' && s.state != 'X'
 }
 
-// kill ends p if it still is the process that was seen.
-func (p process) kill() {
+// signal reaches p only if it still is the process that was seen.
+func (p process) signal(sig syscall.Signal) {
 	if p.alive() {
-		_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may have ended meanwhile
+		_ = syscall.Kill(p.PID, sig) // it may have ended meanwhile
 	}
 }
 

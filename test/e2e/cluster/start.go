@@ -86,21 +86,7 @@ func (c *Cluster) start(ctx context.Context) error {
 // prepare writes down what will have to be undone, then makes all that the
 // components need.
 func (c *Cluster) prepare(ctx context.Context) error {
-	if err := os.MkdirAll(c.o.StateDir, 0o755); err != nil {
-		return fmt.Errorf("making the state directory: %w", err)
-	}
-	had, err := hasAddress(c.o.NodeIP)
-	if err != nil {
-		return err
-	}
-	err = c.ledger.record(func(s *state) {
-		*s = state{Options: c.o, RunID: rand.Text(), AddedIP: !had, Sysctls: readSysctls()}
-		for _, dir := range hostDirs(c.o) {
-			if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-				s.Made = append(s.Made, dir)
-			}
-		}
-	})
+	had, err := c.takeStock()
 	if err != nil {
 		return err
 	}
@@ -125,6 +111,32 @@ func (c *Cluster) prepare(ctx context.Context) error {
 		return err
 	}
 	return c.connect()
+}
+
+// takeStock records how the machine was before, and tells whether it already
+// had the node's address.
+func (c *Cluster) takeStock() (hadIP bool, err error) {
+	if hadIP, err = hasAddress(c.o.NodeIP); err != nil {
+		return false, err
+	}
+	cgroups, err := podCgroups()
+	if err != nil {
+		return false, err
+	}
+	if err := checkCgroups(cgroups); err != nil {
+		return false, err
+	}
+	if err := os.MkdirAll(c.o.StateDir, 0o755); err != nil {
+		return false, fmt.Errorf("making the state directory: %w", err)
+	}
+	return hadIP, c.ledger.record(func(s *state) {
+		*s = state{Options: c.o, RunID: rand.Text(), AddedIP: !hadIP, Sysctls: readSysctls(), Cgroups: cgroups}
+		for _, dir := range hostDirs(c.o) {
+			if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+				s.Made = append(s.Made, dir)
+			}
+		}
+	})
 }
 
 // linkBinaries makes one directory for a person's PATH.

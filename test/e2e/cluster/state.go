@@ -23,6 +23,8 @@ type state struct {
 	AddedIP bool   // whether NodeIP was not there before
 	// Sysctls are the kernel's settings as they were; components change some.
 	Sysctls map[string]string
+	// Cgroups are the trees of the pods' cgroups, which had no processes before.
+	Cgroups []string
 	// Made are directories outside the state directory that did not exist
 	// before; a teardown removes them whole.
 	Made []string
@@ -76,7 +78,7 @@ func readState(dir string) (state, error) {
 // namespace. It is an abstract socket: the kernel frees it when its holder
 // dies, and it leaves no file. It waits, since a guard may still be cleaning.
 func lock(ctx context.Context) (net.Listener, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var l net.Listener
 	err := await(ctx, func() error {
@@ -117,9 +119,23 @@ func clearStale(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if s.Options.Keep && len(clusterProcesses(o.StateDir)) > 0 {
+	if s.Options.Keep && len(s.processes()) > 0 {
 		return fmt.Errorf("%w, kept for a person in %s: end it with make cluster-down", ErrRunning, o.StateDir)
 	}
 	o.Log.Info("cleaning what an earlier run left", "dir", o.StateDir)
 	return teardown(ctx, s, o.Log)
+}
+
+// processes lists all that runs of the cluster: what carries its mark, and
+// what is in its pods' cgroups.
+func (s state) processes() []process {
+	seen := map[process]bool{}
+	var out []process
+	for _, p := range append(clusterProcesses(s.Options.StateDir), cgroupProcesses(s.Cgroups)...) {
+		if !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -31,11 +30,11 @@ func teardown(ctx context.Context, s state, log *slog.Logger) error {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	step("ending processes", killAll(ctx, s.Options.StateDir))
+	step("ending processes", killAll(ctx, s))
 	step("removing shims' sockets", removeShimSockets(s.Options))
 	step("unmounting", unmountAll(s.Options.StateDir))
 	step("removing the network", removeNetwork(ctx, s))
-	step("removing cgroups", removeCgroups(ctx))
+	step("removing cgroups", removeCgroups(ctx, s.Cgroups))
 	step("restoring sysctls", restoreSysctls(s.Sysctls))
 	step("removing pods' logs", removePodLogs(s.Options))
 	for _, dir := range s.Made {
@@ -69,21 +68,39 @@ func removeState(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// killAll kills until nothing of the cluster is left: containerd and the
-// kubelet may be starting more while they are killed.
-func killAll(ctx context.Context, dir string) error {
+// killAll kills until nothing of the cluster is left.
+func killAll(ctx context.Context, s state) error {
 	return await(ctx, func() error {
-		left := clusterProcesses(dir)
+		left := freeze(func() []process { return s.processes() })
 		if len(left) == 0 {
 			return nil
 		}
 		names := map[string]bool{}
 		for _, p := range left {
-			p.kill()
+			p.signal(unix.SIGKILL)
 			names[p.Name] = true
 		}
 		return fmt.Errorf("%d processes do not end: %s", len(left), strings.Join(sortedKeys(names), ", "))
 	})
+}
+
+// freeze stops processes until a look finds no new one: what is stopped cannot
+// fork, so no child can lose its parent, and with it its mark, while we kill.
+func freeze(find func() []process) []process {
+	seen := map[process]bool{}
+	for {
+		found, fresh := find(), 0
+		for _, p := range found {
+			if !seen[p] {
+				seen[p] = true
+				fresh++
+				p.signal(unix.SIGSTOP)
+			}
+		}
+		if fresh == 0 {
+			return found
+		}
+	}
 }
 
 // removeShimSockets removes the sockets that killed shims leave behind outside
@@ -230,53 +247,6 @@ func withoutPortRules(rules string) (kept string, dropped bool) {
 		b.WriteString(line)
 	}
 	return b.String(), dropped
-}
-
-// removeCgroups removes the empty cgroups of pods. Those of others that are in
-// use cannot be removed, and that is no error.
-func removeCgroups(ctx context.Context) error {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		before, after, _ := strings.Cut(lines.Text(), " - ")
-		fields := strings.Fields(before)
-		if len(fields) < 5 || !strings.HasPrefix(after, "cgroup") {
-			continue
-		}
-		root := filepath.Join(unescape(fields[4]), "kubepods")
-		if err := await(ctx, func() error { return removeCgroup(root) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// removeCgroup removes a tree of cgroups, deepest first. One that was just left
-// by its last process can be busy for a moment: the caller tries again.
-func removeCgroup(root string) error {
-	var dirs []string
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			dirs = append(dirs, path)
-		}
-		return nil // it may have gone meanwhile
-	})
-	if err != nil {
-		return err
-	}
-	for _, dir := range slices.Backward(dirs) {
-		procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err == nil && len(procs) > 0 {
-			return nil // in use by others
-		}
-		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 func restoreSysctls(before map[string]string) error {
