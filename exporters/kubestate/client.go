@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,21 +30,21 @@ func LoadConfig(apiserver, kubeconfig string) (*rest.Config, error) {
 		}
 		return config, nil
 	}
-	if kubeconfig != "" {
-		// The loader takes an empty or half-read file for an empty one.
-		if _, err := os.Stat(kubeconfig); err != nil {
-			return nil, fmt.Errorf("--kubeconfig: %w", err)
-		}
+	flag, value := "--kubeconfig", kubeconfig
+	if kubeconfig == "" {
+		flag, value = "--apiserver", apiserver
 	}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
-		&clientcmd.ConfigOverrides{ClusterInfo: clientcmdapi.Cluster{Server: apiserver}},
-	).ClientConfig()
+	file, err := (&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}).Load()
 	if err != nil {
-		if kubeconfig == "" {
-			return nil, fmt.Errorf("--apiserver %s: %w", apiserver, err)
-		}
-		return nil, fmt.Errorf("--kubeconfig %s: %w", kubeconfig, err)
+		return nil, fmt.Errorf("%s %s: %w", flag, value, err)
+	}
+	overrides := &clientcmd.ConfigOverrides{ClusterInfo: clientcmdapi.Cluster{Server: apiserver}}
+	config, err := clientcmd.NewDefaultClientConfig(*file, overrides).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("%s %s: it names no cluster", flag, value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, value, err)
 	}
 	return config, nil
 }

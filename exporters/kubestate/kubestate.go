@@ -102,6 +102,15 @@ func Families() []*metric.Family {
 	return all
 }
 
+// Validate finds mistakes in the options, save Config; they are ErrUsage.
+func (o Options) Validate() error {
+	if _, err := choose(o); err != nil {
+		return err
+	}
+	_, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
+	return err
+}
+
 // New makes an exporter; it does not talk to the API server yet. Its errors
 // about options are ErrUsage.
 func New(o Options) (*Exporter, error) {

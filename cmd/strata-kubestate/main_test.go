@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/strata-metrics/strata/internal/serve"
+)
+
+// TestMistakes holds that each mistake in what is given is one line, and its
+// exit status.
+func TestMistakes(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	f := func(status int, want string, args ...string) {
+		t.Helper()
+		var stderr bytes.Buffer
+		require.Equal(t, status, serve.Main(name, args, &stderr, run), args)
+		require.Contains(t, stderr.String(), want)
+		require.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	f(1, "not a pod of a cluster")
+	f(1, "no such file", "--kubeconfig="+filepath.Join(dir, "absent"))
+	f(1, "broken: ", "--kubeconfig="+write("broken", "clusters: ["))
+	f(1, "names no cluster", "--kubeconfig="+write("empty", ""))
+	f(1, "", "--kubeconfig="+write("nocontext", "apiVersion: v1\nkind: Config\ncurrent-context: gone\n"))
+	f(2, "--help lists", "--no-such-flag")
+	f(2, `unknown resource "podz"`, "--resources=podz")
+	f(2, "exclude each other", "--metric-allowlist=a", "--metric-denylist=b")
+	f(2, "--metric-denylist: error parsing regexp", "--metric-denylist=(?!kube)")
+	f(2, "--metric-labels-allowlist", "--metric-labels-allowlist=pods=[")
+	f(2, `unknown resource "podz"`, "--metric-annotations-allowlist=podz=[*]")
+	f(2, "--resources=pods", "--node=n1")
+	f(2, "not the same", "--tls-config=a", "--web.config.file=b")
+
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	f(1, "--telemetry-port", "--apiserver=http://127.0.0.1:1", "--host=127.0.0.1", "--port=0", "--telemetry-host=127.0.0.1", "--telemetry-port="+port)
+}
+
+// TestRun holds that the binary serves both ports, from the start to a signal,
+// with an API server that answers nothing but refusals.
+func TestRun(t *testing.T) {
+	api := httptest.NewServer(http.NotFoundHandler())
+	defer api.Close()
+	port, telemetry := freePort(t), freePort(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{
+			"--apiserver", api.URL, "--host", "127.0.0.1", "--port", port, "--telemetry-host", "127.0.0.1", "--telemetry-port", telemetry,
+			"--resources=pods,nodes", "--resources", "deployments", "--metric-labels-allowlist=pods=[app]", "--log.level=error",
+		})
+	}()
+	get := func(port, path string) (int, string) {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%s%s", port, path))
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	require.Eventually(t, func() bool {
+		status, body := get(port, "/-/ready")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "pods: ") && strings.Contains(body, "the server could not find")
+	}, time.Minute, 5*time.Millisecond)
+	for path, want := range map[string]int{"/metrics": 200, "/livez": 200, "/healthz": 200, "/-/healthy": 200, "/readyz": 503, "/": 200} {
+		status, _ := get(port, path)
+		require.Equal(t, want, status, path)
+	}
+	status, body := get(telemetry, "/metrics")
+	require.Equal(t, 200, status)
+	for _, want := range []string{
+		"kube_state_metrics_build_info{", `kube_state_metrics_list_total{resource="pods",result="error"}`,
+		`kube_state_metrics_watch_total{resource="nodes",result="success"} 0`, "go_goroutines", "process_cpu_seconds_total",
+	} {
+		require.Contains(t, body, want)
+	}
+	cancel()
+	require.NoError(t, <-done)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	return port
+}
