@@ -1,14 +1,12 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -70,15 +68,16 @@ func (c *Cluster) Run(ctx context.Context, stdin, program string, args ...string
 	if !ok {
 		return "", fmt.Errorf("the cluster has no program %s", program)
 	}
-	cmd := exec.CommandContext(ctx, file, args...)
-	cmd.Env = append(append(os.Environ(), c.Env()...), markName+"="+c.o.StateDir) // so that it ends with the cluster
-	cmd.Stdin = strings.NewReader(stdin)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
-	}
-	return out.String(), nil
+	return runWith(ctx, append(c.Env(), c.mark()), stdin, append([]string{file}, args...)...)
+}
+
+// mark makes a command that is still under way end with the cluster.
+func (c *Cluster) mark() string { return markName + "=" + c.o.StateDir }
+
+// ctr runs containerd's client against the cluster's.
+func (c *Cluster) ctr(ctx context.Context, args ...string) error {
+	_, err := runWith(ctx, []string{c.mark()}, "", append([]string{"ctr", "--address", c.o.socket(), "--namespace", "k8s.io"}, args...)...)
+	return err
 }
 
 // Kubectl runs kubectl against the cluster and returns what it printed.
@@ -104,8 +103,7 @@ func (c *Cluster) Apply(ctx context.Context, namespace, manifest string) error {
 
 // LoadImage gives the node the image in an archive, as image.Pack writes it.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
-	_, err := run(ctx, "", "ctr", "--address", c.o.socket(), "--namespace", "k8s.io", "images", "import", archive)
-	if err != nil {
+	if err := c.ctr(ctx, "images", "import", archive); err != nil {
 		return fmt.Errorf("loading an image: %w", err)
 	}
 	return nil

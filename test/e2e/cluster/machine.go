@@ -128,12 +128,18 @@ func readSysctls() map[string]string {
 
 // run runs a short command to its end; the error holds what it printed.
 func run(ctx context.Context, stdin string, argv ...string) (string, error) {
+	return runWith(ctx, nil, stdin, argv...)
+}
+
+// runWith is run with more environment.
+func runWith(ctx context.Context, env []string, stdin string, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(errs.String()))
+		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(argv[0]), strings.Join(argv[1:], " "), err, strings.TrimSpace(errs.String()))
 	}
 	return out.String(), nil
 }

@@ -177,7 +177,7 @@ func (c *component) ready(ctx context.Context, limit time.Duration, condition fu
 	go func() {
 		select {
 		case <-c.exited:
-			ended(fmt.Errorf("it ended: %w", errors.Join(c.err, errors.New("exited"))))
+			ended(c.ending())
 		case <-ctx.Done():
 		}
 	}()
@@ -186,6 +186,14 @@ func (c *component) ready(ctx context.Context, limit time.Duration, condition fu
 		return fmt.Errorf("%s: %w\n--- %s\n%s", c.Name, err, c.log, tail(c.log, 30))
 	}
 	return nil
+}
+
+// ending says how an ended component ended.
+func (c *component) ending() error {
+	if c.err == nil {
+		return errors.New("it ended: exit status 0")
+	}
+	return fmt.Errorf("it ended: %w", c.err)
 }
 
 // tail returns the last lines of a file.

@@ -210,10 +210,7 @@ func (c *Cluster) startContainerd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = containerd.ready(ctx, startLimit, func(ctx context.Context) error {
-		_, err := run(ctx, "", "ctr", "--address", c.o.socket(), "version")
-		return err
-	})
+	err = containerd.ready(ctx, startLimit, func(ctx context.Context) error { return c.ctr(ctx, "version") })
 	if err != nil {
 		return err
 	}
