@@ -46,7 +46,7 @@ type host struct {
 type files map[string]string
 
 func newHost(t testing.TB, v2 bool) *host {
-	h := &host{t: t, root: t.TempDir(), v2: v2}
+	h := &host{t: t, root: memoryDir(t), v2: v2}
 	h.write("proc/stat", fmt.Sprintf("cpu 1\nbtime %d\n", booted.Unix()))
 	h.write("proc/meminfo", "MemTotal:       1000 kB\nSwapTotal:       200 kB\nSwapFree:        150 kB\n")
 	h.write("proc/1/net/dev", netDev)
@@ -60,6 +60,16 @@ func newHost(t testing.TB, v2 bool) *host {
 			line("memory", "cgroup cgroup rw,memory")+line("unified", "cgroup2 cgroup2 rw"))
 	}
 	return h
+}
+
+// memoryDir is a folder for many small files: in memory where that is possible.
+func memoryDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "strata-container-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
 }
 
 func (h *host) write(path, text string) {
@@ -115,7 +125,8 @@ func (h *host) usage(n int) files {
 	if h.v2 {
 		return files{
 			"cpu.stat":     fmt.Sprintf("usage_usec %d500000\nuser_usec %d000000\nsystem_usec 500000\n", n, n),
-			"memory.stat":  fmt.Sprintf("anon %d\nfile 4096\nkernel 512\nfile_mapped 1024\ninactive_file 1024\nactive_file 3072\npgfault %d\npgmajfault 1\nfile_dirty 7\npgscan 3\n", n<<20, n),
+			"memory.stat":  fmt.Sprintf("anon %d\nfile 4096\nkernel 512\nfile_mapped 1024\ninactive_file 1024\nactive_file 3072\npgfault %d\npgmajfault 1\n"+
+				"file_dirty 7\nfile_writeback 8\npgscan 3\npgsteal 2\nworkingset_refault_anon 4\nworkingset_refault_file 6\nsock 9\n", n<<20, n),
 			"cgroup.procs": "",
 		}
 	}
@@ -123,7 +134,8 @@ func (h *host) usage(n int) files {
 		"cpuacct.usage": fmt.Sprintf("%d500000000\n", n), "cpuacct.stat": fmt.Sprintf("user %d00\nsystem 50\n", n),
 		"cpu.shares": "1024\n", "cpu.cfs_period_us": "100000\n", "cpu.cfs_quota_us": "-1\n",
 		"memory.stat": fmt.Sprintf("cache 1\nrss 2\ntotal_cache 4096\ntotal_rss %d\ntotal_mapped_file 1024\ntotal_inactive_file 1024\n"+
-			"total_active_file 3072\npgfault 5\npgmajfault 1\ntotal_pgfault %d\ntotal_pgmajfault 1\ntotal_dirty 7\n", n<<20, n),
+			"total_active_file 3072\npgfault 5\npgmajfault 1\ntotal_pgfault %d\ntotal_pgmajfault 1\ntotal_dirty 7\ntotal_writeback 8\n"+
+			"total_workingset_refault_anon 4\ntotal_workingset_refault_file 6\n", n<<20, n),
 		"memory.usage_in_bytes": fmt.Sprintf("%d\n", n<<20+4096), "memory.max_usage_in_bytes": fmt.Sprintf("%d\n", n<<21),
 		"memory.failcnt": "0\n", "memory.kmem.usage_in_bytes": "512\n", "memory.limit_in_bytes": "9223372036854771712\n",
 		"memory.memsw.limit_in_bytes": "9223372036854771712\n", "memory.soft_limit_in_bytes": "9223372036854771712\n",

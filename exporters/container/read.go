@@ -119,23 +119,17 @@ func (r *reader) limit(v *values, f field, dir, name string) {
 	}
 }
 
-// keyed reads a file of keys and numbers into the fields of the keys, which
-// are 0 when the file lacks them. It tells whether the file was there and made
-// sense.
+// keyed reads a file of keys and numbers into the fields of the keys. Those of
+// keys that the file lacks stay unknown: were they 0, a counter would go back.
+// It tells whether the file was there and made sense.
 func (r *reader) keyed(v *values, dir, name string, keys map[string]target) bool {
-	var got values
 	_, ok := parsed(r, dir, name, func(data []byte) (struct{}, error) {
 		return struct{}{}, parseKeyed(data, func(key []byte, n uint64) {
 			if t, ok := keys[string(key)]; ok {
-				got[t.field] = float64(n) / t.per
+				v[t.field] = float64(n) / t.per
 			}
 		})
 	})
-	if ok {
-		for _, t := range keys {
-			v[t.field] = got[t.field]
-		}
-	}
 	return ok
 }
 
@@ -288,6 +282,9 @@ func (s *cgroupSource) readMemory1(r *reader, dir string, root bool, v *values) 
 	r.limit(v, specMemory, dir, "memory.limit_in_bytes")
 	r.limit(v, specSwap, dir, "memory.memsw.limit_in_bytes")
 	r.limit(v, specReservation, dir, "memory.soft_limit_in_bytes")
+	if math.IsNaN(v[memSwap]) && !math.IsNaN(v[memRSS]) {
+		v[memSwap] = 0 // the kernel does not account for swap
+	}
 	// What cgroup v1 does not have is 0, as cAdvisor shows it.
 	v[memEventsHigh], v[memEventsMax], v[memScanned], v[memStolen] = 0, 0, 0, 0
 	if root {
@@ -303,7 +300,7 @@ func (s *cgroupSource) readMemory2(r *reader, dir string, root bool, v *values) 
 		return false // gone, or the controller is not on for it
 	}
 	v[memFaultsAll], v[memMajorFaultsAll] = v[memFaults], v[memMajorFaults]
-	r.keyedOrZero(v, dir, "memory.events", s.keys.ev2)
+	r.keyed(v, dir, "memory.events", s.keys.ev2)
 	v[memFailcnt] = v[memEventsMax]
 	r.number(v, memMaxUsage, dir, "memory.peak")
 	r.limit(v, specReservation, dir, "memory.min")
@@ -323,17 +320,6 @@ func (s *cgroupSource) readMemory2(r *reader, dir string, root bool, v *values) 
 	}
 	setWorkingSet(v)
 	return !math.IsNaN(v[memUsage]) || !math.IsNaN(v[memRSS])
-}
-
-// keyedOrZero is keyed for a file that a kernel may lack.
-func (r *reader) keyedOrZero(v *values, dir, name string, keys map[string]target) {
-	failed := r.failed
-	if r.keyed(v, dir, name, keys) || r.failed > failed {
-		return
-	}
-	for _, t := range keys {
-		v[t.field] = 0
-	}
 }
 
 // rootLimits gives the root what the machine has.

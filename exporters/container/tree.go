@@ -64,34 +64,42 @@ type found struct {
 
 // Read implements Source.
 func (s *cgroupSource) Read(ctx context.Context) (*Pass, error) {
-	w := &walker{source: s, ctx: ctx, index: map[string]int{}}
-	for _, point := range s.h.distinct() {
-		w.root(point)
-	}
-	if err := ctx.Err(); err != nil {
+	all, w, err := s.walk(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("walking the cgroups: %w", err)
 	}
-	if len(w.found) == 0 {
-		return nil, fmt.Errorf("walking the cgroups: %w", w.reader.err)
-	}
-	pass, err := s.readAll(ctx, w.found)
+	pass, err := s.readAll(ctx, all)
 	if err != nil {
 		return nil, err
 	}
-	pass.Failed += w.reader.failed
-	if pass.Err == nil {
-		pass.Err = w.reader.err
-	}
-	s.starts = make(map[string]start, len(w.found))
-	for _, f := range w.found {
+	pass.Failed += w.failed
+	pass.Err = errors.Join(w.err, pass.Err)
+	s.starts = make(map[string]start, len(all))
+	for _, f := range all {
 		s.starts[f.id] = f.start
 	}
 	return pass, nil
 }
 
+// walk finds all cgroups, in the order of their ids. The reader counts what
+// could not be looked into.
+func (s *cgroupSource) walk(ctx context.Context) ([]found, *reader, error) {
+	w := &walker{source: s, ctx: ctx, index: map[string]int{}}
+	for _, point := range s.h.distinct() {
+		w.root(point)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if len(w.found) == 0 {
+		return nil, nil, fmt.Errorf("%w at %s", ErrNoCgroups, strings.Join(s.h.distinct(), ", "))
+	}
+	slices.SortFunc(w.found, func(a, b found) int { return strings.Compare(a.id, b.id) })
+	return w.found, &w.reader, nil
+}
+
 // readAll reads what the walk found, by a few readers side by side.
 func (s *cgroupSource) readAll(ctx context.Context, all []found) (*Pass, error) {
-	slices.SortFunc(all, func(a, b found) int { return strings.Compare(a.id, b.id) })
 	pass := &Pass{Cgroups: make([]Cgroup, len(all))}
 	live := make([]bool, len(all))
 	readers := make([]reader, min(maxReaders, runtime.GOMAXPROCS(0), len(all)))
