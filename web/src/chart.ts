@@ -138,7 +138,8 @@ export class Chart {
       width,
       height: this.#o.height,
       legend: { show: false },
-      padding: [8, 10, 0, 0],
+      // Room for the half of the last time that stands beyond the plot.
+      padding: [8, 20, 0, 0],
       cursor: {
         y: false,
         drag: { x: false, y: false },

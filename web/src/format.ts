@@ -1,6 +1,6 @@
 // Numbers as people read them: units, ages and times of the local zone.
 
-/** How a value is shown; bytes are powers of 1024, a ratio is shown as percent. */
+/** How a value is shown; bytes are powers of 1024, a ratio is shown as percent, cores below one as kubectl does (250m). */
 export type Unit = "bytes" | "bytes/s" | "ratio" | "seconds" | "cores" | "/s" | "count" | "plain";
 
 const IEC = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -68,7 +68,7 @@ export function formatValue(v: number | null | undefined, unit: Unit): string {
     case "seconds":
       return seconds(v);
     case "cores":
-      return Math.abs(v) < 1 && v !== 0 ? `${digits(Math.round(v * 1e5) / 100)} m` : digits(v);
+      return Math.abs(v) < 1 && v !== 0 ? `${digits(Math.round(v * 1e5) / 100)}m` : digits(v);
     case "/s":
       return `${scaled(v)}/s`;
     case "count":

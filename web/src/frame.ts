@@ -61,9 +61,14 @@ export function frameOf(data: RangeData, grid: Grid, legend: string): Frame {
   return { times, series: series.filter((s) => s.values.some((v) => v !== null)) };
 }
 
-/** Frames of several queries on the same grid, side by side. */
-export function join(frames: Frame[]): Frame {
-  return { times: frames[0]?.times ?? [], series: frames.flatMap((f) => f.series) };
+/** Frames of several queries on the same grid, side by side; labels named in `order` first. */
+export function join(frames: Frame[], order: string[] = []): Frame {
+  const place = (s: Series): number => {
+    const at = order.indexOf(s.label);
+    return at < 0 ? order.length : at;
+  };
+  const series = frames.flatMap((f) => f.series).sort((a, b) => place(a) - place(b));
+  return { times: frames[0]?.times ?? [], series };
 }
 
 /**

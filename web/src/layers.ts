@@ -26,6 +26,8 @@ export interface Panel {
   max?: number;
   /** A top list: who has left it is dropped from the chart. */
   top?: boolean;
+  /** Labels of the series from the bottom of a stack up; others follow. */
+  order?: string[];
   /** Series in descending order of their newest value. */
   worstFirst?: boolean;
   /** The one figure beside the title. */
@@ -88,6 +90,7 @@ const node: Layer = {
           legend: "{{mode}}",
         },
       ],
+      order: ["user", "system", "nice", "softirq", "irq", "steal", "iowait"],
       // A CPU that waits for a disk is not used.
       headline: (s) => formatValue(sum(s, ["iowait"]), "ratio"),
       empty: "No series of node_cpu_seconds_total yet; a rate needs two scrapes.",
@@ -257,6 +260,7 @@ const kube: Layer = {
       unit: "count",
       stacked: true,
       queries: [{ expr: `sum by (phase) (kube_pod_status_phase) > 0`, legend: "{{phase}}" }],
+      order: ["Running", "Succeeded", "Pending", "Unknown", "Failed"],
       headline: (s) => formatValue(sum(s), "count"),
       empty: "No series of kube_pod_status_phase.",
     },

@@ -44,7 +44,7 @@ export class PanelView {
     });
     this.el = h(
       "section",
-      { class: "panel", "data-panel": panel.id },
+      { class: panel.worstFirst ? "panel list" : "panel", "data-panel": panel.id },
       h("header", {}, h("h3", {}, panel.title), this.#head),
       this.#note,
       this.#chart.el,
@@ -69,7 +69,7 @@ export class PanelView {
   async load(tick: Tick): Promise<void> {
     try {
       const frames = await Promise.all(this.#panel.queries.map((q) => this.#fetch(expand(q.expr, tick.vars), q.legend, tick)));
-      this.#frame = join(frames);
+      this.#frame = join(frames, this.#panel.order);
       this.#say(this.hasData ? "" : this.#panel.empty, false);
     } catch (err) {
       if (!(err instanceof APIError) || err.failure !== "api") throw err;

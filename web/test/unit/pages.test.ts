@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import type { Target } from "../../src/api.ts";
+import { Poller } from "../../src/poller.ts";
+import { isLong, queryFromParams, rowsOf } from "../../src/result.ts";
+import { routeOf } from "../../src/route.ts";
+import { jobsOf, matches, scrapeTime } from "../../src/scrapes.ts";
+import { suggestions, wordAt } from "../../src/suggest.ts";
+
+test("addresses of the views", () => {
+  const f = (path: string, base: string, want: string): void => assert.equal(routeOf(path, base), want, path);
+  f("/", "/", "overview");
+  f("/targets", "/", "targets");
+  f("/query/", "/", "query");
+  f("/graph", "/", "query");
+  f("/strata/targets", "/strata/", "targets");
+  f("/elsewhere", "/", "overview");
+});
+
+test("a query in the address, ours or Prometheus'", () => {
+  assert.deepEqual(queryFromParams(new URLSearchParams("expr=up&range=1h")), { expr: "up", range: "1h" });
+  assert.deepEqual(queryFromParams(new URLSearchParams("g0.expr=up%3D%3D0&g0.tab=1")), { expr: "up==0", range: null });
+});
+
+test("rows of every kind of result", () => {
+  const vector = Array.from({ length: 5 }, (_, i) => ({ metric: { i: String(i) }, value: [0, "1"] as [number, string] }));
+  const capped = rowsOf({ resultType: "vector", result: vector }, 2);
+  assert.deepEqual([capped.rows.length, capped.total], [2, 5]);
+  assert.equal(rowsOf({ resultType: "scalar", result: [0, "7"] }, 9).rows[0]?.value, "7");
+  assert.equal(rowsOf({ resultType: "string", result: [0, "text"] }, 9).rows[0]?.value, "text");
+  const matrix = { metric: {}, values: [[1, "2"], [3, "4"]] as [number, string][] };
+  assert.equal(rowsOf({ resultType: "matrix", result: [matrix] }, 9).rows[0]?.value, "2 @1\n4 @3");
+  const histogram = { metric: {}, histogram: [0, { count: "3", sum: "1.5" }] as [number, { count: string; sum: string }] };
+  assert.equal(rowsOf({ resultType: "vector", result: [histogram] }, 9).rows[0]?.value, "count 3, sum 1.5");
+  assert.equal(isLong("0.123456789"), true);
+  assert.equal(isLong("12"), false);
+  assert.equal(isLong("a long text"), false);
+});
+
+test("targets by job, unhealthy first", () => {
+  const t = (job: string, url: string, health: Target["health"]): Target => ({
+    labels: { job, zone: "eu" },
+    scrapePool: job,
+    scrapeUrl: url,
+    lastError: health === "down" ? "connection refused" : "",
+    lastScrape: "0001-01-01T00:00:00Z",
+    lastScrapeDuration: 0,
+    health,
+    scrapeInterval: "15s",
+    scrapeTimeout: "10s",
+  });
+  const all = [t("a", "http://1", "up"), t("b", "http://3", "up"), t("b", "http://2", "unknown"), t("b", "http://9", "down")];
+  const jobs = jobsOf(all);
+  assert.deepEqual(jobs.map((j) => [j.name, j.down, j.unknown]), [["b", 1, 1], ["a", 0, 0]]);
+  assert.deepEqual(jobs[0]?.targets.map((x) => x.health), ["down", "unknown", "up"]);
+  const bad = all[3] as Target;
+  for (const [search, want] of [["", true], ["REFUSED b", true], ["zone=eu", true], ["nothing", false]] as const) {
+    assert.equal(matches(bad, search), want, search);
+  }
+  assert.equal(scrapeTime(bad), null);
+  assert.equal(scrapeTime({ ...bad, lastScrape: "1970-01-01T00:00:05Z" }), 5);
+});
+
+test("the metric name under the cursor", () => {
+  const f = (text: string, want: string | null): void => assert.equal(wordAt(text, text.length)?.word ?? null, want, text);
+  f("node_c", "node_c");
+  f("rate(node_c", "node_c");
+  f("a + b:c", "b:c");
+  f('up{job="no', null);
+  f("up{jo", null);
+  f("rate(up[5m", null);
+  f('up{job="x"} + no', "no");
+  f("sum(", null);
+  f(`"it\\"s`, null);
+});
+
+test("suggestions begin with what begins so", () => {
+  const names = ["go_threads", "node_cpu_seconds_total", "node_load1", "process_cpu_seconds_total"];
+  assert.deepEqual(suggestions(names, "node", 9), ["node_cpu_seconds_total", "node_load1"]);
+  assert.deepEqual(suggestions(names, "cpu_total", 9), ["node_cpu_seconds_total", "process_cpu_seconds_total"]);
+  assert.deepEqual(suggestions(names, "node_load1", 9), []);
+  assert.equal(suggestions(names, "o", 2).length, 2);
+});
+
+test("a poller waits for its task, survives its failure, rests unseen and stops", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const settle = (): Promise<void> => new Promise((done) => setImmediate(done));
+  let runs = 0;
+  let visible = true;
+  const errors: unknown[] = [];
+  const poller = new Poller({
+    intervalMs: 1000,
+    task: async () => {
+      runs++;
+      if (runs === 2) throw new Error("second");
+    },
+    onError: (err) => errors.push(err),
+    visible: () => visible,
+  });
+  const turn = async (): Promise<void> => {
+    mock.timers.tick(1000);
+    await settle();
+  };
+  try {
+    await poller.now();
+    assert.equal(runs, 1);
+    await turn();
+    assert.deepEqual([runs, errors.length], [2, 1]);
+    await turn();
+    assert.equal(runs, 3);
+    visible = false;
+    await turn();
+    assert.equal(runs, 3);
+    visible = true;
+    await turn();
+    assert.equal(runs, 4);
+    poller.stop();
+    await turn();
+    await poller.now();
+    assert.equal(runs, 4);
+  } finally {
+    mock.timers.reset();
+  }
+});
