@@ -179,3 +179,22 @@ func TestAPIServerFromPod(t *testing.T) {
 		return err
 	})
 }
+
+// TestKill kills a container, whose pod then has a new one.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	pod := demo(t, ns, 1)[0]
+	require.NoError(t, shared.cluster.Kill(t.Context(), pod, "demo"))
+	require.Error(t, shared.cluster.Kill(t.Context(), pod, "absent"))
+	cluster.Eventually(t, 30*time.Second, func() error {
+		now, err := shared.cluster.Client().CoreV1().Pods(ns).Get(t.Context(), pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if status := now.Status.ContainerStatuses[0]; status.RestartCount != 1 || status.State.Running == nil {
+			return fmt.Errorf("the container runs for the %d. time", status.RestartCount+1)
+		}
+		return nil
+	})
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/strata-metrics/strata/test/e2e/cluster"
+	"github.com/strata-metrics/strata/test/e2e/repo"
 	"github.com/strata-metrics/strata/test/e2e/setup"
 )
 
@@ -51,6 +52,9 @@ func runTests(m *testing.M) (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if shared.root, err = repo.Root("."); err != nil {
+		return 1, err
+	}
 	if os.Getenv("STRATA_E2E_ATTACH") != "" {
 		if shared.cluster, err = cluster.Attach(cluster.DefaultStateDir, log); err != nil {
 			return 1, err

@@ -51,6 +51,25 @@ func (c *Cluster) Kubeconfig() string { return c.o.path("pki", "admin.conf") }
 // BinDir is a directory with kubectl, helm, promtool and the components.
 func (c *Cluster) BinDir() string { return c.o.path("bin") }
 
+// RuntimeSocket is where containerd serves the CRI on this machine.
+func (c *Cluster) RuntimeSocket() string { return c.o.socket() }
+
+// Kill ends a container's first process as kill -9 does: it is asked nothing,
+// and the kubelet starts the container again.
+func (c *Cluster) Kill(ctx context.Context, pod corev1.Pod, container string) error {
+	for _, status := range pod.Status.ContainerStatuses {
+		id, ok := strings.CutPrefix(status.ContainerID, "containerd://")
+		if status.Name != container || !ok {
+			continue
+		}
+		if err := c.ctr(ctx, "tasks", "kill", "--signal", "SIGKILL", id); err != nil {
+			return fmt.Errorf("killing %s in %s/%s: %w", container, pod.Namespace, pod.Name, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s/%s has no running container %s", pod.Namespace, pod.Name, container)
+}
+
 // Env are the variables that point kubectl and helm to this cluster, and their
 // caches into its state directory.
 func (c *Cluster) Env() []string {

@@ -120,7 +120,7 @@ func clearStale(ctx context.Context, o Options) error {
 		return err
 	}
 	if s.Options.Keep && len(s.processes()) > 0 {
-		return fmt.Errorf("%w, kept for a person in %s: end it with make cluster-down", ErrRunning, o.StateDir)
+		return fmt.Errorf("%w, kept for a person in %s: end it with make cluster ARGS=down", ErrRunning, o.StateDir)
 	}
 	o.Log.Info("cleaning what an earlier run left", "dir", o.StateDir)
 	return teardown(ctx, s, o.Log)

@@ -66,7 +66,7 @@ func up(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "# the cluster runs until make cluster-down; its logs are in %s\nexport KUBECONFIG=%s PATH=%s:$PATH\n",
+	fmt.Fprintf(out, "# the cluster runs until make cluster ARGS=down; its logs are in %s\nexport KUBECONFIG=%s PATH=%s:$PATH\n",
 		c.Options().LogDir, c.Kubeconfig(), c.BinDir())
 	return nil
 }
