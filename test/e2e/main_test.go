@@ -33,14 +33,13 @@ var shared struct {
 const guardArg = "cluster-guard"
 
 func TestMain(m *testing.M) {
+	var code int
+	var err error
 	if len(os.Args) == 3 && os.Args[1] == guardArg {
-		exit(0, cluster.Guard(context.Background(), os.Args[2]))
+		err = cluster.Guard(context.Background(), os.Args[2])
+	} else {
+		code, err = runTests(m)
 	}
-	code, err := runTests(m)
-	exit(code, err)
-}
-
-func exit(code int, err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		code = max(code, 1)

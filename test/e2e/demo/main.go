@@ -93,7 +93,8 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var turns int
-	for end := time.Now().Add(span); time.Now().Before(end) && r.Context().Err() == nil; turns++ {
+	for end := time.Now().Add(span); time.Now().Before(end) && r.Context().Err() == nil; {
+		turns++
 	}
 	a.orders.Add(1)
 	fmt.Fprintln(w, turns, "turns")
