@@ -1,0 +1,79 @@
+// The server that the browser tests look at: one that runs already
+// (STRATA_URL), or `strata up` started for them (STRATA_BIN, ../bin/strata by
+// default; STRATA_ARGS to start it otherwise).
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export interface Server {
+  /** With a slash at its end. */
+  url: string;
+  stop: () => Promise<void>;
+}
+
+const startMs = 60_000;
+
+export async function server(): Promise<Server> {
+  const given = process.env["STRATA_URL"];
+  if (given) return { url: given.replace(/\/*$/, "/"), stop: () => Promise.resolve() };
+
+  const bin = resolve(process.env["STRATA_BIN"] ?? "../bin/strata");
+  if (!existsSync(bin)) throw new Error(`${bin} does not exist: build it (make build), or set STRATA_BIN or STRATA_URL`);
+  const dir = mkdtempSync(join(tmpdir(), "strata-page-"));
+  const args = process.env["STRATA_ARGS"]?.split(" ") ?? [
+    "up",
+    "--web.listen-address=127.0.0.1:0",
+    `--storage.tsdb.path=${join(dir, "data")}`,
+  ];
+  const child = spawn(bin, args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
+  const stop = async (): Promise<void> => {
+    await end(child);
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    return { url: await addressOf(child, `${bin} ${args.join(" ")}`), stop };
+  } catch (err) {
+    await stop();
+    throw err;
+  }
+}
+
+/** Of the addresses that the process prints, the one that serves the page. */
+async function addressOf(child: ChildProcess, command: string): Promise<string> {
+  let output = "";
+  const keep = (chunk: Buffer): void => void (output += chunk.toString());
+  child.stdout?.on("data", keep);
+  child.stderr?.on("data", keep);
+  const deadline = Date.now() + startMs;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${command} ended:\n${output}`);
+    const addresses = new Set([...output.matchAll(/(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]|localhost):[1-9]\d*/g)].map((m) => m[0]));
+    for (const a of addresses) {
+      if (await servesPage(`http://${a}/`)) return `http://${a}/`;
+    }
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error(`${command} has printed no address of the page within ${startMs / 1000} s:\n${output}`);
+}
+
+async function servesPage(url: string): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(2000);
+    const page = await fetch(url, { signal });
+    if (!(await page.text()).includes('<main id="main"')) return false;
+    return (await fetch(`${url}api/v1/query?query=1`, { signal })).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((done) => child.once("exit", done));
+  child.kill("SIGINT");
+  const hard = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  await gone;
+  clearTimeout(hard);
+}
