@@ -259,6 +259,7 @@ func (e *Exporter) readNetworks(s *snapshot) (failed int, err error) {
 		return 0, nil
 	}
 	var r reader
+	defer r.close()
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
 		switch {

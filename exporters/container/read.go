@@ -19,11 +19,38 @@ const ticks = 100
 const unlimited = 1 << 62
 
 // reader reads the files of one cgroup after the other into one buffer. It is
-// not safe for concurrent use.
+// not safe for concurrent use, and is closed at the end.
 type reader struct {
 	buf    []byte
 	failed int
 	err    error
+
+	// dir is the open directory that the last file was read from: most of
+	// the cost of a file is to find it.
+	dir string
+	fd  int
+}
+
+// close gives up the directory that is open.
+func (r *reader) close() {
+	if r.dir != "" {
+		_ = unix.Close(r.fd) // nothing was written
+		r.dir = ""
+	}
+}
+
+// enter opens a directory unless it is the one that is open.
+func (r *reader) enter(dir string) error {
+	if r.dir == dir {
+		return nil
+	}
+	r.close()
+	fd, err := retry(func() (int, error) { return unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return err
+	}
+	r.dir, r.fd = dir, fd
+	return nil
 }
 
 // fail notes an error that is not a vanished cgroup.
@@ -45,10 +72,12 @@ func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 // calls are made directly: an os.File is made to wait and to be found by the
 // garbage collector, of which files of the kernel need neither.
 func (r *reader) file(dir, name string) ([]byte, error) {
-	path := dir + "/" + name
-	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err := r.enter(dir); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	fd, err := retry(func() (int, error) { return unix.Openat(r.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: dir + "/" + name, Err: err}
 	}
 	defer func() { _ = unix.Close(fd) }() // read-only: nothing to lose
 	if r.buf == nil {
@@ -57,13 +86,13 @@ func (r *reader) file(dir, name string) ([]byte, error) {
 	for n := 0; ; {
 		if n == len(r.buf) {
 			if n >= maxFile {
-				return nil, &fs.PathError{Op: "read", Path: path, Err: unix.EFBIG}
+				return nil, &fs.PathError{Op: "read", Path: dir + "/" + name, Err: unix.EFBIG}
 			}
 			r.buf = append(r.buf, make([]byte, n)...)
 		}
 		m, err := retry(func() (int, error) { return unix.Read(fd, r.buf[n:]) })
 		if err != nil {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+			return nil, &fs.PathError{Op: "read", Path: dir + "/" + name, Err: err}
 		}
 		if m == 0 {
 			return r.buf[:n], nil

@@ -50,6 +50,7 @@ func newCgroupSource(procfs, root string, now func() time.Time) (*cgroupSource, 
 	s := &cgroupSource{h: h, procfs: procfs, now: now, keys: newKeys()}
 	// Without /proc/stat the times of start are only less sure.
 	var r reader
+	defer r.close()
 	boot, _ := parsed(&r, procfs, "stat", parseBootTime)
 	s.boot = float64(boot / 60 * 60)
 	return s, nil
@@ -107,6 +108,7 @@ func (s *cgroupSource) readAll(ctx context.Context, all []found) (*Pass, error) 
 	var wg sync.WaitGroup
 	for i := range readers {
 		wg.Go(func() {
+			defer readers[i].close()
 			for n := next.Add(1) - 1; n < int64(len(all)) && ctx.Err() == nil; n = next.Add(1) - 1 {
 				c := &pass.Cgroups[n]
 				c.ID, c.place = all[n].id, placeOf(all[n].id)
