@@ -1,0 +1,142 @@
+package resource
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Snapshot is what is known of all nodes at one moment. It is never changed:
+// a reader may keep it as long as it likes.
+type Snapshot struct {
+	nodes          []*nodeState // sorted by name
+	withNode, pods int
+}
+
+// Nodes is the number of nodes that said what they use themselves.
+func (s *Snapshot) Nodes() int { return s.withNode }
+
+// Pods is the number of pods whose usage is known. A pod that two nodes name is counted twice.
+func (s *Snapshot) Pods() int { return s.pods }
+
+func (s *Snapshot) find(node string) (int, bool) {
+	return slices.BinarySearchFunc(s.nodes, node, func(n *nodeState, name string) int { return strings.Compare(n.name, name) })
+}
+
+func (s *Snapshot) state(node string) *nodeState {
+	if i, ok := s.find(node); ok {
+		return s.nodes[i]
+	}
+	return nil
+}
+
+// node gives the usage of a node, nil when it is not known.
+func (s *Snapshot) node(name string) *series {
+	if n := s.state(name); n != nil && n.hasNode && n.node.ok {
+		return &n.node
+	}
+	return nil
+}
+
+func comparePod(p *podState, namespace, name string) int {
+	return cmp.Or(strings.Compare(p.namespace, namespace), strings.Compare(p.name, name))
+}
+
+// prefer says whether a is to be believed rather than b, where two nodes name
+// the same pod: the node that has named it for longer, since the other may have
+// got a new pod of the same name that is not there yet in the objects. When the
+// old node stops naming it, the new one is next.
+func prefer(a, b *podState) bool { return b == nil || a.since < b.since }
+
+// pod gives the state of a pod whose usage is known, nil when there is none.
+func (s *Snapshot) pod(namespace, name string) *podState {
+	var found *podState
+	for _, n := range s.nodes {
+		i, ok := slices.BinarySearchFunc(n.pods, name, func(p podState, name string) int { return comparePod(&p, namespace, name) })
+		if ok && prefer(&n.pods[i], found) {
+			found = &n.pods[i]
+		}
+	}
+	if found == nil || !found.ok {
+		return nil
+	}
+	return found
+}
+
+// podName is the name of a pod in its namespace.
+type podName struct{ namespace, name string }
+
+// index gives all pods of a namespace (of all when it is empty), those without usage too.
+func (s *Snapshot) index(namespace string) map[podName]*podState {
+	found := map[podName]*podState{}
+	for _, n := range s.nodes {
+		pods := n.pods
+		if namespace != "" {
+			from, _ := slices.BinarySearchFunc(pods, namespace, func(p podState, ns string) int { return strings.Compare(p.namespace, ns) })
+			pods = pods[from:]
+		}
+		for i := range pods {
+			p := &pods[i]
+			if namespace != "" && p.namespace != namespace {
+				break
+			}
+			name := podName{p.namespace, p.name}
+			if prefer(p, found[name]) {
+				found[name] = p
+			}
+		}
+	}
+	return found
+}
+
+// store holds the snapshot of the moment. Readers load it without a lock;
+// writers replace the state of one node, one writer at a time.
+type store struct {
+	writing  sync.Mutex
+	snapshot atomic.Pointer[Snapshot]
+}
+
+func newStore() *store {
+	s := &store{}
+	s.snapshot.Store(&Snapshot{})
+	return s
+}
+
+func (s *store) load() *Snapshot { return s.snapshot.Load() }
+
+// put replaces the state of a node.
+func (s *store) put(n *nodeState) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	old := s.load()
+	i, found := old.find(n.name)
+	nodes := make([]*nodeState, 0, len(old.nodes)+1)
+	nodes = append(append(nodes, old.nodes[:i]...), n)
+	if found {
+		i++
+	}
+	s.publish(append(nodes, old.nodes[i:]...))
+}
+
+// drop forgets a node.
+func (s *store) drop(name string) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	old := s.load()
+	if i, found := old.find(name); found {
+		s.publish(slices.Concat(old.nodes[:i], old.nodes[i+1:]))
+	}
+}
+
+func (s *store) publish(nodes []*nodeState) {
+	next := &Snapshot{nodes: nodes}
+	for _, n := range nodes {
+		if n.hasNode && n.node.ok {
+			next.withNode++
+		}
+		next.pods += n.podsOK
+	}
+	s.snapshot.Store(next)
+}
