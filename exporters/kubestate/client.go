@@ -102,7 +102,7 @@ func (c *client) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for _, group := range c.groups {
-		err := group.Get().AbsPath("/version").Do(ctx).Error()
+		err := group.Get().MaxRetries(0).AbsPath("/version").Do(ctx).Error()
 		if unreachable(err) {
 			return err
 		}

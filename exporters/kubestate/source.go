@@ -95,7 +95,7 @@ func (s *source) run(ctx context.Context, retry time.Duration) {
 
 func (s *source) request(o *metav1.ListOptions) *rest.Request {
 	o.FieldSelector = s.selector
-	return s.group.Get().NamespaceIfScoped(s.namespace, s.namespace != "").Resource(s.kind.name).VersionedParams(o, s.params)
+	return s.group.Get().MaxRetries(0).NamespaceIfScoped(s.namespace, s.namespace != "").Resource(s.kind.name).VersionedParams(o, s.params)
 }
 
 // list gets one page, rendered.
