@@ -33,7 +33,9 @@ type command struct {
 // commands lists all of them in the order of --help.
 func commands() []command {
 	return []command{
+		upCommand(),
 		serverCommand(),
+		coreCommand(),
 	}
 }
 

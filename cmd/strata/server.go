@@ -154,6 +154,15 @@ func featureNames() []string {
 	return names
 }
 
+// kept says what the flags keep, for people.
+func (f *pipelineFlags) kept() string {
+	r := f.retention
+	if r == (config.TSDBRetentionConfig{}) {
+		r.Time = model.Duration(store.DefaultRetention)
+	}
+	return store.Retained(r)
+}
+
 // defaults is what a configuration that leaves things open gets.
 func (f *pipelineFlags) defaults(e *env) discover.Defaults {
 	return discover.Defaults{BodySizeLimit: f.bodyLimit, LogLevel: e.log.Level.String()}
@@ -351,18 +360,25 @@ func runPipeline(ctx context.Context, p *pipeline.Pipeline, s *serve.Server) err
 func serverCommand() command {
 	return command{"server", "Scrape, store, evaluate and answer: Prometheus with its configuration file and HTTP API.",
 		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
-			var f pipelineFlags
-			var file string
-			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&file)
-			f.declare(cmd, "0.0.0.0:9090", "data/")
-			return func(ctx context.Context) error { return runServer(ctx, e, cmd, &f, file) }
+			f := &serverFlags{}
+			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
+			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/")
+			f.adapter.declare(cmd)
+			return func(ctx context.Context) error { return f.run(ctx, e, cmd) }
 		}}
 }
 
-func runServer(ctx context.Context, e *env, cmd *kingpin.CmdClause, f *pipelineFlags, file string) error {
+// serverFlags are those of strata server.
+type serverFlags struct {
+	pipeline pipelineFlags
+	adapter  adapterFlags
+	file     string
+}
+
+func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) error {
 	logger := e.logger()
 	reg := serve.NewRegistry("strata")
-	o, err := f.options(e, cmd, logger, reg)
+	o, err := f.pipeline.options(e, cmd, logger, reg)
 	if err != nil {
 		return err
 	}
@@ -371,18 +387,27 @@ func runServer(ctx context.Context, e *env, cmd *kingpin.CmdClause, f *pipelineF
 	if err := discovery.RegisterK8sClientMetricsWithPrometheus(reg); err != nil {
 		return fmt.Errorf("register the Kubernetes client's metrics: %w", err)
 	}
-	defaults := f.defaults(e)
-	o.Load = func() (*config.Config, error) { return discover.Load(file, defaults, logger) }
+	defaults := f.pipeline.defaults(e)
+	o.Load = func() (*config.Config, error) { return discover.Load(f.file, defaults, logger) }
+	var api *adapterAPI
+	tune := o.OnApply
+	o.OnApply = func(c *config.Config) {
+		tune(c)
+		api.reload()
+	}
 	p, err := pipeline.New(o)
 	if err != nil {
 		return err
 	}
-	s, err := f.server(p, f.prefix(o.ExternalURL), logger, reg)
+	s, err := f.pipeline.server(p, f.pipeline.prefix(o.ExternalURL), logger, reg)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
 	if err := s.Listen(); err != nil {
 		return errors.Join(err, p.Close())
 	}
-	return runPipeline(ctx, p, s)
+	if api, err = f.adapter.start(e, p, reg); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	return together(ctx, api.run, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
 }

@@ -99,3 +99,14 @@ spec:
   # caBundle is put in by Strata, with the certificate that it made.
 {{- end }}
 {{- end }}
+
+{{- /* The flags about the certificate of such a component, from the same list. */}}
+{{- define "strata.certificate" -}}
+{{- $root := index . 0 -}}
+{{- $name := printf "%s-%s" (include "strata.name" $root) (index . 1) -}}
+- --cert-secret={{ $root.Release.Namespace }}/{{ $name }}-serving
+- --cert-service={{ $root.Release.Namespace }}/{{ $name }}
+{{- range index . 2 }}
+- --cert-apiservice={{ . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/strata-metrics/strata/internal/serve"
+	"github.com/strata-metrics/strata/pipeline"
+	"github.com/strata-metrics/strata/pipeline/discover"
+)
+
+// upCommand is `strata up`.
+func upCommand() command {
+	return command{"up", "Measure this host: exporters, pipeline and page in one process, without configuration.",
+		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
+			u := &up{env: e, cmd: cmd, out: os.Stdout}
+			u.pipeline.declare(cmd, "127.0.0.1:9090", dataDir())
+			duration(cmd, "scrape.interval", "How often the built-in targets are scraped.", &u.interval).Default("5s")
+			cmd.Flag("config.file", "Configuration, as Prometheus reads it, whose jobs, rules and remote storage are added to the built-in ones.").
+				PlaceHolder("<file>").StringVar(&u.config)
+			u.exporters.declare(cmd)
+			return u.run
+		}}
+}
+
+// dataDir is where a user's programs keep state, by the XDG base directory
+// specification.
+func dataDir() string {
+	state := os.Getenv("XDG_STATE_HOME")
+	if home, err := os.UserHomeDir(); state == "" && err == nil {
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "strata", "data")
+}
+
+// up is one run of the command.
+type up struct {
+	env       *env
+	cmd       *kingpin.CmdClause
+	out       io.Writer
+	pipeline  pipelineFlags
+	interval  model.Duration
+	config    string
+	exporters exporterFlags
+}
+
+func (u *up) run(ctx context.Context) (err error) {
+	logger := u.env.logger()
+	layers, err := u.exporters.start(logger)
+	defer func() {
+		for _, l := range layers {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	reg := serve.NewRegistry("strata")
+	o, err := u.pipeline.options(u.env, u.cmd, logger, reg)
+	if err != nil {
+		return err
+	}
+	self := &layer{targets: []discover.Exporter{{Job: discover.JobSelf}}}
+	o.Load = u.load(append(layers, self), u.pipeline.defaults(u.env))
+	// The page's own address is known once it listens, and New loads first.
+	self.targets[0].Address = u.pipeline.listen()[0]
+	p, err := pipeline.New(o)
+	if err != nil {
+		return err
+	}
+	s, err := u.pipeline.server(p, u.pipeline.prefix(o.ExternalURL), logger, reg)
+	if err == nil {
+		err = s.Listen()
+	}
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	address := s.Addrs()[0].String()
+	self.targets[0].Address = address
+	u.tell(address, layers)
+
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range layers {
+		group.Go(func() error { return l.run(ctx) })
+	}
+	group.Go(func() error { return runPipeline(ctx, p, s) })
+	return group.Wait()
+}
+
+// load makes the configuration: the built-in jobs, after those of the user's
+// file where there is one.
+func (u *up) load(layers []*layer, d discover.Defaults) func() (*config.Config, error) {
+	return func() (*config.Config, error) {
+		var targets []discover.Exporter
+		for _, l := range layers {
+			for _, t := range l.targets {
+				t.Interval = time.Duration(u.interval)
+				targets = append(targets, t)
+			}
+		}
+		if u.config == "" {
+			return discover.Builtin(time.Duration(u.interval), d, targets...)
+		}
+		conf, err := discover.Load(u.config, d, u.env.logger())
+		if err != nil {
+			return nil, err
+		}
+		return conf, discover.Add(conf, targets...)
+	}
+}
+
+// tell prints where everything is.
+func (u *up) tell(page string, layers []*layer) {
+	table := tabwriter.NewWriter(u.out, 0, 0, 2, ' ', 0)
+	line := func(what, where, note string) { _, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", what, where, note) }
+	_, _ = fmt.Fprintln(u.out, "Strata measures this host. Ctrl-C ends it.")
+	_, _ = fmt.Fprintln(u.out)
+	line("page", "http://"+page+"/", "")
+	line("PromQL", "http://"+page+"/api/v1/query?query=up", "")
+	for _, l := range layers {
+		where := "-"
+		if len(l.targets) > 0 {
+			where = "http://" + l.targets[0].Address + "/metrics"
+		}
+		line(l.name, where, l.note)
+	}
+	line("data", u.pipeline.dir, "kept "+u.pipeline.kept())
+	_, _ = fmt.Fprintln(table)
+	_ = table.Flush()
+}
