@@ -174,7 +174,7 @@ const namings: Record<Naming, { by: string; match: string; legend: string }> = {
 
 /** One sample for each naming in use, the label `naming` saying which. */
 export const namingQuery = (["pod", "name", "id"] as const)
-  .map((n) => `label_replace(count(container_cpu_usage_seconds_total{${namings[n].match},$machine}), "naming", "${n}", "", "")`)
+  .map((n) => `label_replace(count(container_cpu_usage_seconds_total{${namings[n].match}}), "naming", "${n}", "", "")`)
   .join(" or ");
 
 /** The container layer for the naming in use. */

@@ -4,7 +4,7 @@ import { APIError, type InstantSeries, type Target } from "./api.ts";
 import { arrange, choice, h, setText } from "./dom.ts";
 import { formatValue } from "./format.ts";
 import { gridOf, stepFor } from "./frame.ts";
-import { expand, layersFor, layerState, namingQuery, quote, rateWindow, type Layer, type Naming } from "./layers.ts";
+import { layersFor, layerState, namingQuery, quote, rateWindow, type Layer, type Naming } from "./layers.ts";
 import { PanelView } from "./panel.ts";
 import { Poller } from "./poller.ts";
 import { checks, linesPerCheck, problemsOf, targetProblems, type Problem } from "./problems.ts";
@@ -98,42 +98,58 @@ class Overview implements View {
   }
 
   async #tick(signal: AbortSignal): Promise<void> {
-    if (this.#turn++ % surroundingsEvery === 0) await this.#look(signal);
+    const around = this.#turn++ % surroundingsEvery === 0;
+    if (around) await this.#look(signal);
     const window = this.#range.seconds;
     const grid = gridOf(Date.now() / 1000, window, stepFor(window, 180, 5));
     const instance = this.#instance();
-    const loads = this.#layers.flatMap((l) => {
+    // Each layer is shown as soon as it is here; the host comes first.
+    const loads = this.#layers.map(async (l) => {
       const vars = { rate: Math.max(rateWindow(this.#around.targets, l.layer), grid.step), instance };
-      return [...l.panels.values()].map((p) => p.load({ client: this.#ctx.client, grid, vars, signal }));
+      const tick = { client: this.#ctx.client, grid, vars, signal };
+      const results = await Promise.allSettled([...l.panels.values()].map((p) => p.load(tick)));
+      this.#show(l, grid.end);
+      throwFirst(results);
     });
+    if (around) loads.push(this.#lookFurther(signal));
     const results = await Promise.allSettled(loads);
-    this.#show(grid.end);
-    const failed = results.find((r) => r.status === "rejected");
-    if (failed) throw failed.reason;
+    if (signal.aborted) return;
+    this.#rank();
+    throwFirst(results);
+    this.el.dataset["loaded"] = "true";
   }
 
+  async #ask(expr: string, signal: AbortSignal, limit?: number): Promise<InstantSeries[]> {
+    const { data } = await this.#ctx.client.query(expr, limit === undefined ? {} : { limit }, signal);
+    return data.resultType === "vector" ? data.result : [];
+  }
+
+  /** What the charts' queries depend on. */
   async #look(signal: AbortSignal): Promise<void> {
-    const { client } = this.#ctx;
-    const ask = async (expr: string, limit?: number): Promise<InstantSeries[]> => {
-      const { data } = await client.query(expr, limit === undefined ? {} : { limit }, signal);
-      return data.resultType === "vector" ? data.result : [];
-    };
-    const [targets, hosts] = await Promise.all([client.targets(signal), ask("count by (instance) (node_load1)")]);
-    const instances = hosts.map((s) => s.metric["instance"] ?? "").sort();
-    this.#around = { ...this.#around, targets, instances };
-    this.#showHosts();
-    const vars = { rate: 60, instance: this.#instance() };
-    const [kinds, facts, ...found] = await Promise.all([
-      ask(expand(namingQuery, vars)),
-      this.#facts(ask, this.#instance()),
-      // A check that the engine refuses must not take the page with it.
-      ...checks.map((c) => ask(c.expr, linesPerCheck + 1).catch(onlyAPI)),
+    const [targets, hosts, kinds] = await Promise.all([
+      this.#ctx.client.targets(signal),
+      this.#ask("count by (instance) (node_load1)", signal),
+      this.#ask(namingQuery, signal),
     ]);
+    const instances = hosts.map((s) => s.metric["instance"] ?? "").sort();
     const kind = new Set(kinds.map((s) => s.metric["naming"]));
     const naming = (["pod", "name", "id"] as const).find((n) => kind.has(n)) ?? this.#around.naming;
-    const problems = [...targetProblems(targets), ...checks.flatMap((c, i) => problemsOf(c, found[i] ?? []))];
-    this.#around = { targets, instances, naming, problems, facts };
+    this.#around = { ...this.#around, targets, instances, naming };
+    this.#showHosts();
     for (const layer of layersFor(naming)) this.#redefine(layer);
+  }
+
+  /** What stands beside the charts. */
+  async #lookFurther(signal: AbortSignal): Promise<void> {
+    const [facts, ...found] = await Promise.all([
+      this.#facts((expr) => this.#ask(expr, signal), this.#instance()),
+      // A check that the engine refuses must not take the page with it.
+      ...checks.map((c) => this.#ask(c.expr, signal, linesPerCheck + 1).catch(onlyAPI)),
+    ]);
+    const problems = [...targetProblems(this.#around.targets), ...checks.flatMap((c, i) => problemsOf(c, found[i] ?? []))];
+    this.#around = { ...this.#around, problems, facts };
+    this.#showProblems();
+    for (const l of this.#layers) if (l.layer.id === "node") setText(l.facts, facts);
   }
 
   /** One line about the host itself. */
@@ -164,26 +180,25 @@ class Overview implements View {
     for (const p of layer.panels) view.panels.get(p.id)?.redefine(p);
   }
 
-  #show(end: number): void {
-    this.#showProblems();
+  #show(view: LayerView, end: number): void {
     const firsts = this.#layers.flatMap((l) => [...l.panels.values()].map((p) => p.first ?? end));
     // A young server has little to show: charts begin where its data does.
     const min = Math.max(end - this.#range.seconds, Math.min(end - 120, ...firsts));
-    const ranked = this.#layers.map((view) => {
-      const panels = [...view.panels.values()];
-      const hasData = panels.some((p) => p.hasData);
-      const state = layerState(view.layer, this.#around.targets, hasData);
-      setText(view.reason, state.reason);
-      view.reason.hidden = state.reason === "";
-      view.el.dataset["rank"] = state.rank;
-      view.grid.hidden = !hasData;
-      if (view.layer.id === "node") setText(view.facts, this.#around.facts);
-      if (hasData) for (const p of panels) p.show(min, end);
-      return { view, rank: rankOrder[state.rank] };
-    });
-    const order = ranked.sort((a, b) => a.rank - b.rank).map((r) => r.view.el);
-    arrange(this.#layersEl, order);
-    this.el.dataset["loaded"] = "true";
+    const panels = [...view.panels.values()];
+    const hasData = panels.some((p) => p.hasData);
+    const state = layerState(view.layer, this.#around.targets, hasData);
+    setText(view.reason, state.reason);
+    view.reason.hidden = state.reason === "";
+    view.el.dataset["rank"] = state.rank;
+    view.grid.hidden = !hasData;
+    if (hasData) for (const p of panels) p.show(min, end);
+  }
+
+  /** Layers that are down first, those that no target feeds last. */
+  #rank(): void {
+    const rank = (l: LayerView): number => rankOrder[(l.el.dataset["rank"] ?? "live") as keyof typeof rankOrder];
+    const order = [...this.#layers].sort((a, b) => rank(a) - rank(b));
+    arrange(this.#layersEl, order.map((l) => l.el));
   }
 
   #showProblems(): void {
@@ -227,6 +242,11 @@ class Overview implements View {
     this.#ctx.setParams(this.#ctx.params, false);
     void this.#poller.now();
   }
+}
+
+function throwFirst(results: PromiseSettledResult<unknown>[]): void {
+  const failed = results.find((r) => r.status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 function onlyAPI(err: unknown): InstantSeries[] {
