@@ -22,17 +22,23 @@ type proxy struct {
 	traffic *traffic
 }
 
+// flushInterval is how long a part of an answer of known length may lie here
+// when the app is slow with the rest.
+const flushInterval = 10 * time.Millisecond
+
 func newProxy(e *Exporter, r *router) *proxy {
 	logger := e.options.Logger
 	return &proxy{
 		metrics: e.metrics,
 		traffic: &e.traffic,
 		reverse: &httputil.ReverseProxy{
-			Rewrite:      e.rewrite,
-			Transport:    e.upstream,
-			BufferPool:   &bufferPool{},
-			ErrorHandler: e.failed,
-			ErrorLog:     slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+			Rewrite:    e.rewrite,
+			Transport:  e.upstream,
+			BufferPool: &bufferPool{},
+			// Answers of unknown length are flushed at once by themselves.
+			FlushInterval: flushInterval,
+			ErrorHandler:  e.failed,
+			ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		},
 	}
 }

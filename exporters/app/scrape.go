@@ -75,7 +75,10 @@ func (s *scraper) serve(w http.ResponseWriter, r *http.Request) {
 	if s.options.MetricsPath != "" {
 		passed = s.read(ctx, x)
 	}
-	s.dials.Store(s.upstream.check(ctx, s.dials.Load()))
+	// The app may have used up all the time: this comes out of the way back.
+	checkCtx, cancelCheck := context.WithTimeout(r.Context(), returnTime/2)
+	defer cancelCheck()
+	s.dials.Store(s.upstream.check(checkCtx, s.dials.Load()))
 	if err := s.gather(x); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
