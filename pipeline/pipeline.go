@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -220,8 +221,9 @@ func (p *Pipeline) buildAPI(logger *slog.Logger) {
 
 // status fills what the API cannot know about this process.
 func (p *Pipeline) status(info *v1.RuntimeInfo) {
+	info.GOGC = strconv.Itoa(p.reloads.current().Runtime.GoGC)
 	info.ReloadConfigSuccess, info.LastConfigTime = p.reloads.last()
-	info.StorageRetention = p.store.Retention(*p.reloads.current().StorageConfig.TSDBConfig.Retention)
+	info.StorageRetention = store.Retained(*p.reloads.current().StorageConfig.TSDBConfig.Retention)
 }
 
 // Store is where samples can be appended and queried.

@@ -1,6 +1,8 @@
 package discover
 
 import (
+	"strings"
+
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
 	"go.yaml.in/yaml/v3"
@@ -15,8 +17,9 @@ func blame(content []byte, msg string) int {
 		return 0
 	}
 	b := &blamer{doc: &doc, msg: msg}
-	if b.try() != msg {
-		return 0 // a file that is not the one of the message
+	// A message about one of several files says more at its end.
+	if b.msg = b.try(); b.msg == "" || !strings.HasPrefix(msg, b.msg) {
+		return 0 // it is about something else than this content
 	}
 	return b.search(doc.Content[0], 0)
 }

@@ -7,6 +7,7 @@
 package discover
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -137,6 +138,12 @@ func locate(name string, content []byte, err error) error {
 	if m := lineRE.FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		msg = strings.Replace(msg, m[0], "", 1)
+		if strings.Contains(msg, "did not find expected") {
+			// The YAML parser counts from 0 here, and from 1 elsewhere.
+			line = min(line+1, 1+bytes.Count(bytes.TrimSpace(content), []byte("\n")))
+		}
+	} else if strings.HasPrefix(msg, "yaml: ") {
+		line = 1 // which it does not say
 	} else {
 		line = blame(content, msg)
 	}
@@ -167,8 +174,8 @@ func (r *reason) Error() string { return r.text }
 func (r *reason) Unwrap() error { return r.err }
 
 func tidy(msg string, err error) error {
-	msg = yamlNoise.Replace(msg)
 	msg = unknownRE.ReplaceAllString(msg, `unknown field "$1"`)
 	msg = plainTypRE.ReplaceAllString(msg, "")
+	msg = yamlNoise.Replace(msg)
 	return &reason{text: strings.TrimSpace(spacesRE.ReplaceAllString(msg, " ")), err: err}
 }

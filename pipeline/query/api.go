@@ -59,8 +59,8 @@ type APIOptions struct {
 	Config func() config.Config
 	// Flags are the command line as /status/flags shows it.
 	Flags map[string]string
-	// Status fills what only the pipeline knows in /status/runtimeinfo: the
-	// last reload and the retention.
+	// Status fills what only the pipeline knows in /status/runtimeinfo: GOGC,
+	// the last reload and the retention.
 	Status func(*v1.RuntimeInfo)
 	// Ready is nil once queries can be answered.
 	Ready func() error
@@ -167,7 +167,6 @@ func runtimeInfo(fill func(*v1.RuntimeInfo), birth time.Time) func() (v1.Runtime
 			GoroutineCount: runtime.NumGoroutine(),
 			GOMAXPROCS:     runtime.GOMAXPROCS(0),
 			GOMEMLIMIT:     debug.SetMemoryLimit(-1),
-			GOGC:           os.Getenv("GOGC"),
 			GODEBUG:        os.Getenv("GODEBUG"),
 		}
 		fill(&info)

@@ -6,13 +6,10 @@ package rule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +17,6 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -190,53 +186,4 @@ func files(conf *config.Config) ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// ErrRules means that a rule file is broken.
-var ErrRules = errors.New("invalid rules")
-
-var (
-	positionRE = regexp.MustCompile(`(?:^|: )(?:line )?(\d+):(?:(\d+):)? `)
-	noiseRE    = regexp.MustCompile(`yaml: (unmarshal errors:\n\s*)?`)
-	spacesRE   = regexp.MustCompile(`\s+`)
-)
-
-// Check parses every rule file of conf without changing anything. The error is
-// one line: FILE:LINE:COLUMN: what is wrong with the first, and how many more
-// there are. It matches ErrRules.
-func Check(conf *config.Config, p parser.Parser) error {
-	fs, err := files(conf)
-	if err != nil {
-		return err
-	}
-	for _, f := range fs {
-		_, errs := rulefmt.ParseFile(f, false, conf.GlobalConfig.MetricNameValidationScheme, p, promslog.NewNopLogger())
-		if len(errs) > 0 {
-			return oneLine(f, errs)
-		}
-	}
-	return nil
-}
-
-func oneLine(file string, errs []error) error {
-	msg := strings.TrimPrefix(errs[0].Error(), file+": ")
-	msg = noiseRE.ReplaceAllString(msg, "")
-	pos := ""
-	if at := positionRE.FindStringSubmatchIndex(msg); at != nil {
-		m := positionRE.FindStringSubmatch(msg)
-		pos = ":" + m[1]
-		if m[2] != "" {
-			pos += ":" + m[2]
-		}
-		sep := ""
-		if at[0] > 0 {
-			sep = ": "
-		}
-		msg = msg[:at[0]] + sep + msg[at[1]:]
-	}
-	more := ""
-	if n := len(errs) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more)", n)
-	}
-	return fmt.Errorf("%s%s: %w: %s%s", file, pos, ErrRules, strings.TrimSpace(spacesRE.ReplaceAllString(msg, " ")), more)
 }

@@ -250,8 +250,8 @@ func (s *Storage) ApplyConfig(conf *config.Config) error {
 	return nil
 }
 
-// Retention describes what is kept, as /api/v1/status/runtimeinfo shows it.
-func (s *Storage) Retention(c config.TSDBRetentionConfig) string {
+// Retained describes what is kept, as /api/v1/status/runtimeinfo shows it.
+func Retained(c config.TSDBRetentionConfig) string {
 	out := ""
 	add := func(part string) {
 		if out != "" {

@@ -292,7 +292,7 @@ func TestRetention(t *testing.T) {
 	t.Parallel()
 	f := func(c config.TSDBRetentionConfig, want string) {
 		t.Helper()
-		require.Equal(t, want, closed(t, Options{}).Retention(c))
+		require.Equal(t, want, Retained(c))
 	}
 	f(config.TSDBRetentionConfig{Time: model.Duration(DefaultRetention)}, "15d")
 	f(config.TSDBRetentionConfig{Size: 512 << 20}, "512MiB")
