@@ -342,7 +342,7 @@ export function expand(expr: string, vars: Vars): string {
 
 /** The window for rate() over a layer: four of its scrape intervals, 20 s to 10 min. */
 export function rateWindow(targets: Target[], layer: Layer): number {
-  const mine = targets.filter((t) => layer.job.test(t.scrapePool));
+  const mine = targets.filter((t) => layer.job.test(t.labels["job"] ?? t.scrapePool));
   const intervals = mine.map((t) => parseDuration(t.scrapeInterval) ?? 15);
   const longest = intervals.length === 0 ? 15 : Math.max(...intervals);
   return Math.min(Math.max(Math.ceil(4 * longest), 20), 600);
@@ -356,7 +356,7 @@ export interface LayerState {
 
 /** Why a layer shows what it shows, from its targets and from whether any of its queries has series. */
 export function layerState(layer: Layer, targets: Target[], hasData: boolean): LayerState {
-  const mine = targets.filter((t) => layer.job.test(t.scrapePool));
+  const mine = targets.filter((t) => layer.job.test(t.labels["job"] ?? t.scrapePool));
   const down = mine.filter((t) => t.health === "down");
   const first = down[0];
   if (first) {
