@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func knownGroups() []string {
 }
 
 // ErrGroup is returned for a group of metrics that does not exist.
-var ErrGroup = fmt.Errorf("no such group of metrics")
+var ErrGroup = errors.New("no such group of metrics")
 
 // Groups turns the values of --enable_metrics and --disable_metrics, lists with
 // commas, into the groups to show. As in cAdvisor only one of the two may be

@@ -296,7 +296,9 @@ func TestRuntimeIsFound(t *testing.T) {
 	socket := filepath.Join(h.root, "run/crio/crio.sock")
 	require.NoError(t, os.MkdirAll(filepath.Dir(socket), 0o755))
 	require.NoError(t, os.Symlink(runtime.path, socket))
-	runtime.set(func(f *fakeCRI) { f.err = status.Error(codes.Unimplemented, "unknown service runtime.v1.RuntimeService") })
+	runtime.set(func(f *fakeCRI) {
+		f.err = status.Error(codes.Unimplemented, "unknown service runtime.v1.RuntimeService")
+	})
 	now = now.Add(maxPause)
 	require.Contains(t, text(t, e, e.CollectCAdvisor), `{container="",id="/kubepods/burstable/pod`+podUID+"/"+idB+`"`)
 
@@ -305,7 +307,9 @@ func TestRuntimeIsFound(t *testing.T) {
 	require.Contains(t, text(t, e, e.CollectCAdvisor), appUsage)
 
 	// Named by the user, the same refusal is an error.
-	runtime.set(func(f *fakeCRI) { f.err = status.Error(codes.Unimplemented, "unknown service runtime.v1.RuntimeService") })
+	runtime.set(func(f *fakeCRI) {
+		f.err = status.Error(codes.Unimplemented, "unknown service runtime.v1.RuntimeService")
+	})
 	named := h.exporter(runtime.endpoint)
 	got = text(t, named, named.CollectCAdvisor)
 	require.NotContains(t, got, idB)

@@ -382,9 +382,9 @@ func TestFiveThousandContainers(t *testing.T) {
 		var containers []string
 		for c := range each {
 			containers = append(containers, fmt.Sprintf("c%d", c), id(c+1))
-			link(dir+"/"+id(c+1))
+			link(dir + "/" + id(c+1))
 		}
-		link(dir+"/"+id(0))
+		link(dir + "/" + id(0))
 		runtime.pod("ns", fmt.Sprintf("p%d", p), uid, id(0), containers...)
 	}
 	e := h.exporter(runtime.endpoint)
