@@ -58,9 +58,11 @@ func installResource(s *genericapiserver.GenericAPIServer, r *Resource) error {
 
 // openAPI makes both forms of the description of what o serves.
 func openAPI(o Options) (*openapicommon.Config, *openapicommon.OpenAPIV3Config) {
-	getters := []openapicommon.GetOpenAPIDefinitions{generatedcore.GetOpenAPIDefinitions}
-	if o.Resource != nil {
-		getters = append(getters, generatedresource.GetOpenAPIDefinitions)
+	// Ours have the general types, too. The library's add those of all core
+	// objects, since a custom metric has a reference to its object.
+	getters := []openapicommon.GetOpenAPIDefinitions{generatedresource.GetOpenAPIDefinitions}
+	if o.Custom != nil || o.External != nil {
+		getters = append(getters, generatedcore.GetOpenAPIDefinitions)
 	}
 	if o.Custom != nil {
 		getters = append(getters, generatedcustom.GetOpenAPIDefinitions)
