@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
@@ -95,7 +96,7 @@ func TestPassthroughOfClientGolang(t *testing.T) {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "took_seconds", Help: "A \\ \"help\"\nof two lines."}, []string{"path"})
 	s := prometheus.NewSummary(prometheus.SummaryOpts{Name: "size_bytes", Help: "Size.", Objectives: map[float64]float64{0.5: 0.1}})
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "hits_total", Help: "Hits."})
-	registry.MustRegister(h, s, c, prometheus.NewGoCollector())
+	registry.MustRegister(h, s, c, collectors.NewGoCollector())
 	h.WithLabelValues("a\\b\"c\nd").Observe(0.3)
 	s.Observe(3)
 	families, err := registry.Gather()
