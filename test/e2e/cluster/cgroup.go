@@ -50,7 +50,7 @@ func checkCgroups(roots []string) error {
 // cgroupProcesses lists the processes in trees of cgroups.
 func cgroupProcesses(roots []string) []process {
 	seen := map[process]bool{}
-	for _, dir := range cgroupDirs(roots) {
+	for _, dir := range directories(roots...) {
 		data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		if err != nil {
 			continue // it went meanwhile
@@ -72,8 +72,8 @@ func cgroupProcesses(roots []string) []process {
 	return out
 }
 
-// cgroupDirs lists trees of cgroups, each directory before those below it.
-func cgroupDirs(roots []string) []string {
+// directories lists trees of directories, each before those below it.
+func directories(roots ...string) []string {
 	var dirs []string
 	for _, root := range roots {
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -90,7 +90,7 @@ func cgroupDirs(roots []string) []string {
 // process can be busy for a moment.
 func removeCgroups(ctx context.Context, roots []string) error {
 	return await(ctx, func() error {
-		for _, dir := range slices.Backward(cgroupDirs(roots)) {
+		for _, dir := range slices.Backward(directories(roots...)) {
 			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

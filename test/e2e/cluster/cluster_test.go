@@ -188,6 +188,32 @@ func TestWithoutPortRules(t *testing.T) {
 	require.Equal(t, others, kept)
 }
 
+func TestRemoveMadeLeavesWhatOthersPutThere(t *testing.T) {
+	t.Parallel()
+	empty, shared := filepath.Join(t.TempDir(), "empty"), filepath.Join(t.TempDir(), "shared")
+	for _, dir := range []string{empty + "/a/b", shared + "/a/b", shared + "/c"} {
+		require.NoError(t, os.MkdirAll(dir, 0o750))
+	}
+	require.NoError(t, os.WriteFile(shared+"/c/file", nil, 0o600))
+	require.NoError(t, removeMade([]string{empty, shared, filepath.Join(t.TempDir(), "absent")}))
+	require.NoDirExists(t, empty)
+	require.NoDirExists(t, shared+"/a")
+	require.FileExists(t, shared+"/c/file")
+}
+
+func TestRemoveCNIResultsOfOurSandboxes(t *testing.T) {
+	t.Parallel()
+	o, dir := testOptions(t), t.TempDir()
+	require.NoError(t, os.MkdirAll(o.path("containerd", "root", "io.containerd.grpc.v1.cri", "sandboxes", "ours"), 0o750))
+	for _, name := range []string{"cni-loopback-ours-lo", "strata-e2e-ours-eth0", "cni-loopback-theirs-lo"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	require.NoError(t, removeCNIResults(o, dir))
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	require.Equal(t, []string{filepath.Join(dir, "cni-loopback-theirs-lo")}, left)
+}
+
 func TestStateIsWrittenAndBelongsToItsDirectory(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)

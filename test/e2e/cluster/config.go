@@ -76,14 +76,11 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 		o.PauseName, snapshotter, o.path("runc"), plugins, o.path("cni"))
 }
 
-// networkName is the CNI network's; its cache files carry it.
-const networkName = "strata-e2e"
-
 func cniConfig(o Options) ([]byte, error) {
 	type object = map[string]any
 	data, err := json.Marshal(object{
 		"cniVersion": "1.0.0",
-		"name":       networkName,
+		"name":       "strata-e2e",
 		"plugins": []object{
 			{
 				"type": "bridge", "bridge": o.Bridge, "isGateway": true, "hairpinMode": true,

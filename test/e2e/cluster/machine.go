@@ -34,11 +34,15 @@ var sysctls = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
+// kubeletDir is where a kubelet makes its socket for device plugins, whatever
+// its --root-dir says.
+const kubeletDir = "/var/lib/kubelet"
+
 // hostDirs are directories that components make outside the state directory,
 // with no flag to move them.
 func hostDirs(o Options) []string {
 	return []string{
-		"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/run/containerd", "/opt/containerd",
+		kubeletDir, "/var/lib/cni", "/var/log/containers", "/run/containerd", "/opt/containerd",
 		"/usr/libexec/kubernetes", "/opt/cni", o.PodLogsDir,
 	}
 }

@@ -26,7 +26,7 @@ type state struct {
 	// Cgroups are the trees of the pods' cgroups, which had no processes before.
 	Cgroups []string
 	// Made are directories outside the state directory that did not exist
-	// before; a teardown removes them whole.
+	// before; a teardown removes them when nothing of others is in them.
 	Made []string
 }
 

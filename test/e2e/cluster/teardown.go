@@ -37,9 +37,7 @@ func teardown(ctx context.Context, s state, log *slog.Logger) error {
 	step("removing cgroups", removeCgroups(ctx, s.Cgroups))
 	step("restoring sysctls", restoreSysctls(s.Sysctls))
 	step("removing pods' logs", removePodLogs(s.Options))
-	for _, dir := range s.Made {
-		step("removing what the cluster made", os.RemoveAll(dir))
-	}
+	step("removing directories", removeMade(s.Made))
 	if len(errs) > 0 { // the state stays, so that the next try knows what to undo
 		return fmt.Errorf("tearing down the cluster in %s: %w", s.Options.StateDir, errors.Join(errs...))
 	}
@@ -185,12 +183,28 @@ func removeNetwork(ctx context.Context, s state) error {
 		_, err := run(ctx, "", "ip", "addr", "delete", s.Options.NodeIP+"/32", "dev", "lo")
 		errs = append(errs, err)
 	}
-	cached, err := filepath.Glob("/var/lib/cni/results/" + networkName + "-*")
-	errs = append(errs, err)
-	for _, f := range cached {
-		errs = append(errs, os.Remove(f))
+	return errors.Join(append(errs, removeCNIResults(s.Options, "/var/lib/cni/results"))...)
+}
+
+// removeCNIResults removes what the CNI library remembers of our pods' networks,
+// by the ids of their sandboxes.
+func removeCNIResults(o Options, dir string) error {
+	ids, err := os.ReadDir(o.path("containerd", "root", "io.containerd.grpc.v1.cri", "sandboxes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return errors.Join(errs...)
+	for _, id := range ids {
+		files, err := filepath.Glob(filepath.Join(dir, "*-"+id.Name()+"-*"))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // removeProxyRules drops the tables of kube-proxy.
@@ -247,6 +261,34 @@ func withoutPortRules(rules string) (kept string, dropped bool) {
 		b.WriteString(line)
 	}
 	return b.String(), dropped
+}
+
+// removeMade removes the directories that were not there before the cluster, as
+// far as they are empty: another containerd may have come to share them.
+func removeMade(made []string) error {
+	for _, dir := range made {
+		if dir == kubeletDir {
+			if err := os.RemoveAll(filepath.Join(dir, "device-plugins")); err != nil {
+				return err
+			}
+		}
+		if err := removeEmpty(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeEmpty removes the empty directories of a tree, and the tree with them
+// when nothing else is in it.
+func removeEmpty(root string) error {
+	for _, dir := range slices.Backward(directories(root)) {
+		err := os.Remove(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return nil
 }
 
 func restoreSysctls(before map[string]string) error {
