@@ -73,13 +73,6 @@ func series(name string, m *dto.Metric) string {
 	return name + "{" + strings.Join(labels, ",") + "}"
 }
 
-func valueOf(m *dto.Metric) float64 {
-	if m.Counter != nil {
-		return m.Counter.GetValue()
-	}
-	return m.Gauge.GetValue()
-}
-
 // follow runs an exporter until the end of the test.
 func follow(t testing.TB, o Options) *Exporter {
 	t.Helper()

@@ -187,7 +187,7 @@ func scopes(o Options, b *bound) []scope {
 	if !b.namespaced {
 		return []scope{{}}
 	}
-	var node fields.Selector = fields.Everything()
+	node := fields.Everything()
 	if o.Node != "" {
 		node = fields.OneTermEqualSelector("spec.nodeName", o.Node)
 	}

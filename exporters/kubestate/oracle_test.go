@@ -129,10 +129,7 @@ func seriesOfBody(t *testing.T, body string, families map[string][]string) map[s
 			continue
 		}
 		end := strings.LastIndexByte(line, ' ')
-		var labels []string
-		for _, m := range label.FindAllString(line[:end], -1) {
-			labels = append(labels, m)
-		}
+		labels := label.FindAllString(line[:end], -1)
 		slices.Sort(labels)
 		var value float64
 		_, err := fmt.Sscan(line[end+1:], &value)
