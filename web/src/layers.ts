@@ -220,7 +220,7 @@ const app: Layer = {
   id: "app",
   title: "Applications",
   job: /(^|[^a-z])apps?([^a-z]|$)|sidecar/i,
-  absent: "No target: put strata-app (port 9102) in front of an application and scrape it.",
+  absent: "No target: put strata-app (port 9102) in front of an application and scrape it, or start strata up with --app.address.",
   idle: "no request has come through yet.",
   panels: [
     {
@@ -251,7 +251,7 @@ const kube: Layer = {
   id: "kube",
   title: "Kubernetes",
   job: /kube-?state/i,
-  absent: "No target: scrape strata-kubestate (port 9103); strata up starts it when there is a kubeconfig.",
+  absent: "No target: scrape strata-kubestate (port 9103), or start strata up with --kubeconfig.",
   idle: "its first scrape is not in yet.",
   panels: [
     {

@@ -25,6 +25,8 @@ export async function server(): Promise<Server> {
   const args = process.env["STRATA_ARGS"]?.split(" ") ?? [
     "up",
     "--web.listen-address=127.0.0.1:0",
+    "--node.listen-address=127.0.0.1:0",
+    "--container.listen-address=127.0.0.1:0",
     `--storage.tsdb.path=${join(dir, "data")}`,
   ];
   const child = spawn(bin, args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
