@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -89,8 +90,11 @@ func (c *cri) connect() (*grpc.ClientConn, error) {
 	if c.conn != nil && c.at == path {
 		return c.conn, nil
 	}
+	// grpc would wait up to two minutes before it dials again.
+	again := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: minPause}
+	again.Backoff.MaxDelay = minPause
 	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+		grpc.WithConnectParams(again), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, fmt.Errorf("container runtime at %s: %w", path, err)
 	}

@@ -125,69 +125,81 @@ type declared struct {
 
 // table lists every family that is made of fields. A family with several
 // samples stands in it once for each, in a row.
-func table() []declared {
-	const counter, gauge = metric.Counter, metric.Gauge
-	one := func(name string, t metric.Type, unit, group string, f field, help string) declared {
-		return declared{name: "container_" + name, help: help, typ: t, unit: unit, group: group, field: f}
+func table() []declared { return slices.Concat(cpuTable(), memoryTable(), specTable()) }
+
+// maker makes rows of one group.
+func maker(prefix, group string) func(name string, t metric.Type, unit string, f field, help string) declared {
+	return func(name string, t metric.Type, unit string, f field, help string) declared {
+		return declared{name: prefix + name, help: help, typ: t, unit: unit, group: group, field: f}
 	}
-	cpu := func(name string, t metric.Type, unit string, f field, help string) declared {
-		return one("cpu_"+name, t, unit, groupCPU, f, help)
-	}
-	mem := func(name string, t metric.Type, unit string, f field, help string) declared {
-		return one("memory_"+name, t, unit, groupMemory, f, help)
-	}
-	spec := func(name, unit string, f field, help string) declared {
-		d := one(name, gauge, unit, "", f, help)
-		d.untimed = true
-		return d
-	}
-	failures := func(f field, kind, scope string) declared {
-		d := mem("failures_total", counter, "", f, "Page faults, by whether they needed the disk (pgmajfault), of the cgroup alone and with those below it.")
-		d.labels, d.values = []string{"failure_type", "scope"}, []string{kind, scope}
-		return d
-	}
-	usage := cpu("usage_seconds_total", counter, "seconds", cpuUsage, "CPU time used.")
+}
+
+func cpuTable() []declared {
+	const counter = metric.Counter
+	row := maker("container_cpu_", groupCPU)
+	usage := row("usage_seconds_total", counter, "seconds", cpuUsage, "CPU time used.")
 	usage.labels, usage.values = []string{"cpu"}, []string{"total"}
 	return []declared{
 		usage,
-		cpu("user_seconds_total", counter, "seconds", cpuUser, "CPU time used in user mode."),
-		cpu("system_seconds_total", counter, "seconds", cpuSystem, "CPU time used in the kernel."),
-		cpu("cfs_periods_total", counter, "", cfsPeriods, "Periods of the CPU quota in which the container wanted to run."),
-		cpu("cfs_throttled_periods_total", counter, "", cfsThrottledPeriods, "Periods in which the CPU quota ran out."),
-		cpu("cfs_throttled_seconds_total", counter, "seconds", cfsThrottled, "Time for which the CPU quota held the container back."),
-		cpu("cfs_burst_periods_total", counter, "", cfsBurstPeriods, "Periods in which saved CPU quota was used."),
-		cpu("cfs_burst_seconds_total", counter, "seconds", cfsBurst, "CPU time used from saved quota."),
-		mem("cache", gauge, "bytes", memCache, "Page cache, tmpfs included."),
-		mem("rss", gauge, "bytes", memRSS, "Anonymous memory."),
-		mem("kernel_usage", gauge, "bytes", memKernel, "Memory of the kernel for the container."),
-		mem("mapped_file", gauge, "bytes", memMapped, "Files mapped into memory."),
-		mem("swap", gauge, "bytes", memSwap, "Swap used."),
-		mem("failcnt", counter, "", memFailcnt, "Times that memory usage met its limit."),
-		mem("usage_bytes", gauge, "bytes", memUsage, "Memory used, page cache included."),
-		mem("max_usage_bytes", gauge, "bytes", memMaxUsage, "Greatest memory usage so far."),
-		mem("working_set_bytes", gauge, "bytes", memWorkingSet, "Memory used without inactive files: what cannot easily be taken back."),
-		mem("total_active_file_bytes", gauge, "bytes", memActiveFile, "Page cache in active use."),
-		mem("total_inactive_file_bytes", gauge, "bytes", memInactiveFile, "Page cache not in active use."),
+		row("user_seconds_total", counter, "seconds", cpuUser, "CPU time used in user mode."),
+		row("system_seconds_total", counter, "seconds", cpuSystem, "CPU time used in the kernel."),
+		row("cfs_periods_total", counter, "", cfsPeriods, "Periods of the CPU quota in which the container wanted to run."),
+		row("cfs_throttled_periods_total", counter, "", cfsThrottledPeriods, "Periods in which the CPU quota ran out."),
+		row("cfs_throttled_seconds_total", counter, "seconds", cfsThrottled, "Time for which the CPU quota held the container back."),
+		row("cfs_burst_periods_total", counter, "", cfsBurstPeriods, "Periods in which saved CPU quota was used."),
+		row("cfs_burst_seconds_total", counter, "seconds", cfsBurst, "CPU time used from saved quota."),
+	}
+}
+
+func memoryTable() []declared {
+	const counter, gauge = metric.Counter, metric.Gauge
+	row := maker("container_memory_", groupMemory)
+	failures := func(f field, kind, scope string) declared {
+		d := row("failures_total", counter, "", f, "Page faults, by whether they needed the disk (pgmajfault), of the cgroup alone and with those below it.")
+		d.labels, d.values = []string{"failure_type", "scope"}, []string{kind, scope}
+		return d
+	}
+	return []declared{
+		row("cache", gauge, "bytes", memCache, "Page cache, tmpfs included."),
+		row("rss", gauge, "bytes", memRSS, "Anonymous memory."),
+		row("kernel_usage", gauge, "bytes", memKernel, "Memory of the kernel for the container."),
+		row("mapped_file", gauge, "bytes", memMapped, "Files mapped into memory."),
+		row("swap", gauge, "bytes", memSwap, "Swap used."),
+		row("failcnt", counter, "", memFailcnt, "Times that memory usage met its limit."),
+		row("usage_bytes", gauge, "bytes", memUsage, "Memory used, page cache included."),
+		row("max_usage_bytes", gauge, "bytes", memMaxUsage, "Greatest memory usage so far."),
+		row("working_set_bytes", gauge, "bytes", memWorkingSet, "Memory used without inactive files: what cannot easily be taken back."),
+		row("total_active_file_bytes", gauge, "bytes", memActiveFile, "Page cache in active use."),
+		row("total_inactive_file_bytes", gauge, "bytes", memInactiveFile, "Page cache not in active use."),
 		failures(memFaults, "pgfault", "container"),
 		failures(memMajorFaults, "pgmajfault", "container"),
 		failures(memFaultsAll, "pgfault", "hierarchy"),
 		failures(memMajorFaultsAll, "pgmajfault", "hierarchy"),
-		mem("events_high_total", counter, "", memEventsHigh, "Times that memory.high slowed the container down (cgroup v2)."),
-		mem("events_max_total", counter, "", memEventsMax, "Times that memory was about to pass memory.max (cgroup v2)."),
-		mem("file_dirty_bytes", gauge, "bytes", memDirty, "Page cache changed and not yet on disk."),
-		mem("file_writeback_bytes", gauge, "bytes", memWriteback, "Page cache on its way to disk."),
-		mem("pgscan_total", counter, "", memScanned, "Pages looked at to take memory back (cgroup v2)."),
-		mem("pgsteal_total", counter, "", memStolen, "Pages taken back (cgroup v2)."),
-		mem("workingset_refault_file_total", counter, "", memRefaultFile, "File pages taken back and needed again."),
-		mem("workingset_refault_anon_total", counter, "", memRefaultAnon, "Anonymous pages taken back and needed again."),
-		spec("creation_time_seconds", "seconds", specCreated, "When the container was made, in Unix time."),
-		spec("start_time_seconds", "seconds", specStarted, "When the container's cgroup was made, in Unix time."),
-		spec("spec_cpu_period", "", specPeriod, "Period of the CPU quota in microseconds."),
-		spec("spec_cpu_quota", "", specQuota, "CPU quota of a period in microseconds."),
-		spec("spec_cpu_shares", "", specShares, "CPU shares."),
-		spec("spec_memory_limit_bytes", "bytes", specMemory, "Memory limit, 0 for none."),
-		spec("spec_memory_swap_limit_bytes", "bytes", specSwap, "Limit of swap (cgroup v2) or of memory and swap (cgroup v1), 0 for none."),
-		spec("spec_memory_reservation_limit_bytes", "bytes", specReservation, "Memory that is kept for the container, 0 for none."),
+		row("events_high_total", counter, "", memEventsHigh, "Times that memory.high slowed the container down (cgroup v2)."),
+		row("events_max_total", counter, "", memEventsMax, "Times that memory was about to pass memory.max (cgroup v2)."),
+		row("file_dirty_bytes", gauge, "bytes", memDirty, "Page cache changed and not yet on disk."),
+		row("file_writeback_bytes", gauge, "bytes", memWriteback, "Page cache on its way to disk."),
+		row("pgscan_total", counter, "", memScanned, "Pages looked at to take memory back (cgroup v2)."),
+		row("pgsteal_total", counter, "", memStolen, "Pages taken back (cgroup v2)."),
+		row("workingset_refault_file_total", counter, "", memRefaultFile, "File pages taken back and needed again."),
+		row("workingset_refault_anon_total", counter, "", memRefaultAnon, "Anonymous pages taken back and needed again."),
+	}
+}
+
+// specTable lists what is fixed for a container, whatever the groups.
+func specTable() []declared {
+	row := func(name, unit string, f field, help string) declared {
+		return declared{name: "container_" + name, help: help, typ: metric.Gauge, unit: unit, field: f, untimed: true}
+	}
+	return []declared{
+		row("creation_time_seconds", "seconds", specCreated, "When the container was made, in Unix time."),
+		row("start_time_seconds", "seconds", specStarted, "When the container's cgroup was made, in Unix time."),
+		row("spec_cpu_period", "", specPeriod, "Period of the CPU quota in microseconds."),
+		row("spec_cpu_quota", "", specQuota, "CPU quota of a period in microseconds."),
+		row("spec_cpu_shares", "", specShares, "CPU shares."),
+		row("spec_memory_limit_bytes", "bytes", specMemory, "Memory limit, 0 for none."),
+		row("spec_memory_swap_limit_bytes", "bytes", specSwap, "Limit of swap (cgroup v2) or of memory and swap (cgroup v1), 0 for none."),
+		row("spec_memory_reservation_limit_bytes", "bytes", specReservation, "Memory that is kept for the container, 0 for none."),
 	}
 }
 
