@@ -190,8 +190,15 @@ func parseMeminfo(data []byte) (meminfo, error) {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
 		key, value, _ := bytes.Cut(line, []byte{':'})
-		field := map[string]*uint64{"MemTotal": &m.total, "SwapTotal": &m.swapTotal, "SwapFree": &m.swapFree}[string(key)]
-		if field == nil {
+		var field *uint64
+		switch string(key) {
+		case "MemTotal":
+			field = &m.total
+		case "SwapTotal":
+			field = &m.swapTotal
+		case "SwapFree":
+			field = &m.swapFree
+		default:
 			continue
 		}
 		number, ok := bytes.CutSuffix(bytes.TrimSpace(value), []byte(" kB"))

@@ -396,3 +396,67 @@ func TestFiveThousandContainers(t *testing.T) {
 	require.Equal(t, pods*(each+2)+1, strings.Count(got, "\ncontainer_last_seen{")) // the root too
 	require.Equal(t, 1, runtime.lists)
 }
+
+// Whatever a scrape meets, it closes what it opened.
+func TestNoFileStaysOpen(t *testing.T) {
+	t.Parallel()
+	h, runtime := kubernetes(t, false)
+	h.write("sys/fs/cgroup/memory/bad/memory.stat/x", "")
+	h.write("proc/4000/net/dev", "garbage\n\nmore garbage")
+	e := h.exporter(runtime.endpoint)
+	for range 3 {
+		text(t, e, e.CollectCAdvisor)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	e.forget()
+	require.Error(t, e.Collect(ended, metric.NewBatch()))
+	open, err := filepath.Glob("/proc/self/fd/*")
+	require.NoError(t, err)
+	require.NotEmpty(t, open)
+	for _, fd := range open {
+		if to, err := os.Readlink(fd); err == nil { // others come and go
+			require.False(t, strings.HasPrefix(to, h.root), to)
+		}
+	}
+}
+
+// The usual host of v1 has cpu and cpuacct on one mount.
+func TestControllersOnOneMount(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, false)
+	point := filepath.Join(h.root, "sys/fs/cgroup/cpu,cpuacct")
+	h.write("proc/self/mountinfo", "1 2 0:1 / "+point+" rw - cgroup cgroup rw,cpu,cpuacct\n")
+	for name, content := range h.usage(5) {
+		if !strings.HasPrefix(name, "memory") {
+			h.write("sys/fs/cgroup/cpu,cpuacct/a/"+name, content)
+		}
+	}
+	e := h.exporter(nil)
+	got := text(t, e, e.Collect)
+	require.Contains(t, got, `container_cpu_usage_seconds_total{id="/a",image="",name="",cpu="total"} 5.5`)
+	require.Contains(t, got, `container_spec_cpu_shares{id="/a",image="",name=""} 1024`)
+	require.NotContains(t, got, "container_memory_")
+}
+
+func BenchmarkScrape(b *testing.B) {
+	for _, v2 := range []bool{false, true} {
+		b.Run(map[bool]string{false: "v1", true: "v2"}[v2], func(b *testing.B) {
+			h := newHost(b, v2)
+			h.cgroup("/", h.usage(1))
+			for i := range 100 {
+				h.cgroup(fmt.Sprintf("/kubepods/burstable/pod%d/%064d", i, i), h.usage(5), h.limits(5))
+			}
+			e := h.exporter(nil)
+			batch := metric.NewBatch()
+			var out []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				e.forget()
+				batch.Reset()
+				require.NoError(b, e.Collect(b.Context(), batch))
+				out = batch.AppendText(out[:0])
+			}
+		})
+	}
+}
