@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -273,6 +275,48 @@ func TestProtocolOfTheClient(t *testing.T) {
 		require.Equal(t, two, resp.ProtoMajor == 2)
 		transport.CloseIdleConnections()
 	}
+}
+
+// Answers that only inform go through and are not what is counted, and the
+// answer to HEAD keeps the length of what is not sent.
+func TestInformationalAndHead(t *testing.T) {
+	t.Parallel()
+	b := beside(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Length", "5")
+		w.WriteHeader(http.StatusCreated)
+		if r.Method != http.MethodHead {
+			_, _ = w.Write(body)
+		}
+	}, noMetrics)
+	var hints, continues int
+	trace := &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			if code == http.StatusEarlyHints && h.Get("Link") != "" {
+				hints++
+			}
+			return nil
+		},
+		Got100Continue: func() { continues++ },
+	}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodPut, b.url+"/x", strings.NewReader("hello"))
+	require.NoError(t, err)
+	req.Header.Set("Expect", "100-continue")
+	transport := &http.Transport{ExpectContinueTimeout: patience}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	require.Equal(t, "hello", string(body))
+	require.Equal(t, []int{1, 1}, []int{hints, continues})
+	head, body2 := b.do("HEAD", "/x")
+	require.EqualValues(t, 5, head.ContentLength)
+	require.Empty(t, body2)
+	b.shows(total("PUT", "201", "/x"), total("HEAD", "201", "/x"))
 }
 
 // hijack is an app that upgrades and then sends back what it gets.

@@ -129,7 +129,7 @@ func TestAppHangs(t *testing.T) {
 
 	b = beside(t, app, func(o *Options) { o.MetricsTimeout = time.Hour })
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-	r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "0.8")
+	r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "1.5")
 	w := httptest.NewRecorder()
 	b.Handler().ServeHTTP(w, r)
 	require.Contains(t, w.Body.String(), "strata_app_metrics_up 0\n")

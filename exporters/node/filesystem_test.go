@@ -109,7 +109,7 @@ func TestManyDeadMounts(t *testing.T) {
 func TestDeadMountInExposition(t *testing.T) {
 	t.Parallel()
 	o := hostOptions(t)
-	o.Filesystem.MountTimeout = 30 * time.Millisecond
+	o.Filesystem.MountTimeout = time.Second
 	e := newExporter(t, o)
 	wake := make(chan struct{})
 	for _, entry := range e.entries {

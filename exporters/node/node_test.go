@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -19,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/strata-metrics/strata/internal/collect"
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
@@ -195,6 +198,43 @@ func TestHandlerFilters(t *testing.T) {
 	bad("?collect[]=xyz", `no collector is named "xyz"`)
 	bad("?collect[]=stat", "collector stat is switched off; --collector.stat switches it on")
 	bad("?collect[]=cpu&exclude[]=loadavg", "collect[] and exclude[] cannot be combined")
+}
+
+// stuck is a collector that hangs until it is told, and refuses to be called
+// while it does.
+type stuck struct {
+	family *metric.Family
+	wake   chan struct{}
+	calls  atomic.Int64
+}
+
+func (s *stuck) Families() []*metric.Family { return []*metric.Family{s.family} }
+
+func (s *stuck) Collect(_ context.Context, b *metric.Batch) error {
+	s.calls.Add(1)
+	<-s.wake
+	b.Add(s.family, 1)
+	return nil
+}
+
+// A collector that hangs for one scrape is not called by another with a filter
+// of its own, however many come.
+func TestFilteredScrapesShareTheirCollectors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stuck{family: metric.NewGauge("stuck", ""), wake: make(chan struct{})}
+		entry := collect.Entry{Name: "stuck", Collector: newExclusive(s)}
+		for range 3 {
+			r, err := collect.New(collect.Options{Prefix: "node", Logger: slog.New(slog.DiscardHandler)}, entry)
+			require.NoError(t, err)
+			b := metric.NewBatch()
+			require.NoError(t, r.Collect(t.Context(), b))
+			require.Contains(t, string(b.AppendText(nil)), `success{collector="stuck"} 0`)
+		}
+		synctest.Wait()
+		require.EqualValues(t, 1, s.calls.Load())
+		close(s.wake)
+	})
 }
 
 // A kernel file that is wrong costs its collector and no other, and the error
