@@ -148,7 +148,13 @@ func (l *listIndex) Names(ctx context.Context, start, end time.Time, _ []string)
 
 func (l *listIndex) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error {
 	series, err := l.Series(ctx, start, end, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
-	for i := 0; err == nil && i < len(series) && yield(series[i]); i++ {
+	if err != nil {
+		return err
 	}
-	return err
+	for _, s := range series {
+		if !yield(s) {
+			break
+		}
+	}
+	return nil
 }

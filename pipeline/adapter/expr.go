@@ -50,13 +50,24 @@ type matchers struct {
 
 func (m *matchers) add(label, op, value string, values ...string) {
 	key := label
-	if !model.LabelName(label).IsValidLegacy() {
+	if !model.LegacyValidation.IsValidLabelName(label) {
 		key = strconv.Quote(label)
 	}
-	m.text = append(m.text, key+op+strconv.Quote(value))
+	m.text = append(m.text, key+op+quote(value))
 	// The template's author puts it between quotes.
-	quoted := strconv.Quote(strings.Join(values, "|"))
+	quoted := quote(strings.Join(values, "|"))
 	m.values[label] = quoted[1 : len(quoted)-1]
+}
+
+// quote is a string of PromQL. It is strconv.Quote, and faster for the long
+// lists of names that need no escape.
+func quote(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return strconv.Quote(s)
+		}
+	}
+	return `"` + s + `"`
 }
 
 // selector adds the requirements of a label selector.
