@@ -216,7 +216,7 @@ func (c *Collector) read(ctx context.Context, t *target, name string, wait time.
 		return
 	}
 	c.duration.Observe(took.Seconds())
-	c.publish(t, name, r, err, began)
+	c.publish(t, name, r, err)
 }
 
 func (c *Collector) ask(ctx context.Context, name string) (r *Reading, err error) {
@@ -242,11 +242,11 @@ func (c *Collector) done(t *target) {
 
 // publish takes over a reading. A failed one takes away what was known of the
 // node: it says nothing now, and two readings around the gap would hide it.
-func (c *Collector) publish(t *target, name string, r *Reading, err error, began time.Time) {
+func (c *Collector) publish(t *target, name string, r *Reading, err error) {
 	var state *nodeState
 	if err == nil {
 		c.readings.WithLabelValues("ok").Inc()
-		state = next(name, t.before, r, began, c.o.Resolution)
+		state = next(name, t.before, r, time.Now(), c.o.Resolution)
 	} else {
 		c.readings.WithLabelValues("error").Inc()
 	}
@@ -282,7 +282,7 @@ func (c *Collector) Ready() error {
 	switch s := c.store.load(); {
 	case s.Nodes() == 0:
 		return errors.New("no usage of any node yet: two readings are needed")
-	case s.Pods() == 0:
+	case s.twice == 0:
 		return errors.New("no usage of any pod yet: two readings are needed")
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 type Snapshot struct {
 	nodes          []*nodeState // sorted by name
 	withNode, pods int
+	twice          int // pods read twice: restarts at one moment do not make us unready
 }
 
 // Nodes is the number of nodes that said what they use themselves.
@@ -137,6 +138,7 @@ func (s *store) publish(nodes []*nodeState) {
 			next.withNode++
 		}
 		next.pods += n.podsOK
+		next.twice += n.podsTwo
 	}
 	s.snapshot.Store(next)
 }

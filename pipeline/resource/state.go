@@ -109,6 +109,7 @@ type nodeState struct {
 	node    series
 	pods    []podState // sorted by namespace and name
 	podsOK  int        // how many of them are ok
+	podsTwo int        // how many of them have been read twice, or count from their start
 }
 
 // next makes the state after a reading at the time now, which follows the state
@@ -143,6 +144,9 @@ func next(name string, before *nodeState, r *Reading, now time.Time, resolution 
 			s.pods = append(s.pods, p)
 			if p.ok {
 				s.podsOK++
+			}
+			if p.ok || old != nil {
+				s.podsTwo++
 			}
 		}
 		rest = rest[n:]
