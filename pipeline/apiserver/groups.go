@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/apiserver/pkg/endpoints"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
@@ -95,7 +97,12 @@ type dynamicGroup struct {
 func (s *Server) dynamicGroups() []dynamicGroup {
 	var groups []dynamicGroup
 	add := func(name string, lister discovery.APIResourceLister) {
-		groups = append(groups, dynamicGroup{name, customapiserver.Scheme.PrioritizedVersionsForGroup(name), lister})
+		versions := customapiserver.Scheme.PrioritizedVersionsForGroup(name)
+		// The library's own order prefers v1beta1 of custom metrics.
+		slices.SortFunc(versions, func(a, b schema.GroupVersion) int {
+			return version.CompareKubeAwareVersionStrings(b.Version, a.Version)
+		})
+		groups = append(groups, dynamicGroup{name, versions, lister})
 	}
 	if s.o.Custom != nil {
 		add(custom_metrics.GroupName, provider.NewCustomMetricResourceLister(s.o.Custom))

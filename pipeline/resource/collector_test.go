@@ -353,7 +353,9 @@ func TestNodeThatSendsGarbage(t *testing.T) {
 
 func TestNodeThatRedirects(t *testing.T) {
 	t.Parallel()
-	n, api := kubelet(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://other.example/", http.StatusFound) })
+	n, api := kubelet(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://other.example/", http.StatusFound)
+	})
 	_, err := sourceFor(t, api, 0).Read(t.Context(), n)
 	require.ErrorContains(t, err, "answered 302", "the token goes nowhere else")
 }
