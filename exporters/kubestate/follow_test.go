@@ -180,7 +180,6 @@ func TestKubeconfigThatDoesNotAnswer(t *testing.T) {
 	require.Empty(t, scrape(t, e))
 
 	api := &fakeAPI{version: 1, failures: map[string]int{}, done: make(chan struct{}), kinds: map[string]*fakeKind{}}
-	defer close(api.done)
 	for plural, k := range newFakeAPI(t, true).kinds {
 		api.kinds[plural] = k
 	}
@@ -190,7 +189,7 @@ func TestKubeconfigThatDoesNotAnswer(t *testing.T) {
 	server.Listener = l
 	server.Start()
 	defer server.Close()
-	defer server.CloseClientConnections()
+	defer close(api.done) // first, or Close waits for the watches
 	ready(t, e)
 	require.Equal(t, 1, book.count("level=ERROR"), book.String())
 	require.Equal(t, 1, book.count("the API server answers"), book.String())
@@ -225,6 +224,23 @@ func TestEndWhileAway(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("Run does not end")
 	}
+}
+
+// TestEndIsSilent holds that the end of the program is no failure in the log.
+func TestEndIsSilent(t *testing.T) {
+	t.Parallel()
+	bothLists(t, func(t *testing.T, api *fakeAPI) {
+		book := &logBook{}
+		e, err := New(Options{Config: api.config(), Logger: book.logger(), retry: time.Millisecond})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+		ready(t, e)
+		cancel()
+		require.NoError(t, <-done)
+		require.NotContains(t, book.String(), "level=ERROR")
+	})
 }
 
 // TestGarbage holds that a server that is no API server is told as such.

@@ -114,9 +114,6 @@ func unreachable(err error) bool {
 
 // called takes the outcome of a call to the API server.
 func (s *state) called(during op, err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
 	h := s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()

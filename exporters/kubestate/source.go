@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync"
 	"time"
@@ -103,7 +104,7 @@ func (s *source) list(ctx context.Context, o metav1.ListOptions) (runtime.Object
 	full := s.kind.newList()
 	err := s.request(&o).Do(ctx).Into(full)
 	count(s.calls.list, err, s.kind.name)
-	s.state.called(opList, err)
+	s.called(ctx, opList, err)
 	if err != nil {
 		return nil, err
 	}
@@ -133,13 +134,18 @@ func (s *source) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 		// by pages instead. That is no failure to tell or to count.
 		return nil, err
 	}
+	if _, streams := in.(*watch.StreamWatcher); err == nil && !streams {
+		// client-go gives an empty watch for a connection that was cut before
+		// the answer. Taken for a success, it would hide that.
+		err = fmt.Errorf("watch of %s: %w before an answer", s.kind.name, io.ErrUnexpectedEOF)
+	}
 	count(s.calls.watch, err, s.kind.name)
-	s.state.called(opWatch, err)
+	s.called(ctx, opWatch, err)
 	if err != nil {
 		return nil, err
 	}
 	w := &renderedWatch{source: s, in: in, out: make(chan watch.Event), done: make(chan struct{})}
-	go w.run()
+	go w.run(ctx)
 	return w, nil
 }
 
@@ -163,11 +169,16 @@ func (w *renderedWatch) Stop() {
 	})
 }
 
-func (w *renderedWatch) run() {
+func (w *renderedWatch) run(ctx context.Context) {
 	defer close(w.out)
 	defer w.Stop()
 	for event := range w.in.ResultChan() {
-		event = w.source.event(event)
+		select {
+		case <-w.done: // what comes now may be the error of our own Stop
+			return
+		default:
+		}
+		event = w.source.event(ctx, event)
 		select {
 		case w.out <- event:
 		case <-w.done:
@@ -176,14 +187,22 @@ func (w *renderedWatch) run() {
 	}
 }
 
-func (s *source) event(e watch.Event) watch.Event {
+// called tells the outcome of a call, unless it is the end of the program that
+// broke it off.
+func (s *source) called(ctx context.Context, during op, err error) {
+	if ctx.Err() == nil {
+		s.state.called(during, err)
+	}
+}
+
+func (s *source) event(ctx context.Context, e watch.Event) watch.Event {
 	switch e.Type {
 	case watch.Error:
 		err := apierrors.FromObject(e.Object)
 		if _, known := err.(apierrors.APIStatus); !known {
 			err = apierrors.NewInternalError(err)
 		}
-		s.state.called(opEvent, err)
+		s.called(ctx, opEvent, err)
 		return e
 	case watch.Bookmark:
 		s.state.received()
@@ -194,7 +213,7 @@ func (s *source) event(e watch.Event) watch.Event {
 		// A change that cannot be read must not be lost: an error makes the
 		// reflector list anew.
 		broken := apierrors.NewInternalError(err)
-		s.state.called(opEvent, broken)
+		s.called(ctx, opEvent, broken)
 		return watch.Event{Type: watch.Error, Object: &broken.ErrStatus}
 	}
 	s.state.received()
