@@ -2,6 +2,7 @@
 //
 //	cluster up      start one and leave it running
 //	cluster down    end it
+//	cluster demo    install Strata in it, or in a new one, and tell its story
 //	cluster build   only build the programs that it is made of
 package main
 
@@ -16,12 +17,15 @@ import (
 	"syscall"
 
 	"github.com/strata-metrics/strata/test/e2e/cluster"
+	"github.com/strata-metrics/strata/test/e2e/repo"
 	"github.com/strata-metrics/strata/test/e2e/setup"
+	"github.com/strata-metrics/strata/test/e2e/story"
 )
 
-const usage = `usage: cluster up | down | build
+const usage = `usage: cluster up | down | demo | build
   up      start a Kubernetes on this machine and leave it running (needs root)
   down    end it and undo all that it changed
+  demo    install Strata and show how a request becomes a new pod
   build   only build the programs it is made of, into the user's cache`
 
 func main() {
@@ -45,6 +49,8 @@ func run(ctx context.Context, args []string, out io.Writer, log *slog.Logger) er
 		return up(ctx, out, log)
 	case "down":
 		return down(ctx, out, log)
+	case "demo":
+		return demo(ctx, out, log)
 	case "build":
 		_, err := setup.Options(ctx, log)
 		return err
@@ -80,4 +86,23 @@ func down(ctx context.Context, out io.Writer, log *slog.Logger) error {
 		fmt.Fprintln(out, "no cluster was running")
 	}
 	return nil
+}
+
+// demo tells the story in the cluster that runs, or in one of its own that it
+// leaves running.
+func demo(ctx context.Context, out io.Writer, log *slog.Logger) error {
+	c, err := cluster.Attach(cluster.DefaultStateDir, log)
+	if errors.Is(err, cluster.ErrNotRunning) {
+		if err = up(ctx, out, log); err == nil {
+			c, err = cluster.Attach(cluster.DefaultStateDir, log)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	root, err := repo.Root(".")
+	if err != nil {
+		return err
+	}
+	return story.Tell(ctx, c, root, out, log)
 }

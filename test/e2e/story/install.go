@@ -1,0 +1,95 @@
+// Package story is Strata's first story on a real cluster: the chart is
+// installed, a request to a pod becomes a sample, the sample an answer of the
+// custom metrics API, and a HorizontalPodAutoscaler adds pods. The end-to-end
+// tests check each step; Tell shows them to a person.
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/strata-metrics/strata/test/e2e/cluster"
+	"github.com/strata-metrics/strata/test/e2e/image"
+	"github.com/strata-metrics/strata/test/e2e/setup"
+)
+
+// Namespace is where the chart is installed, as release strata.
+const Namespace = "strata"
+
+// ScrapeInterval is that of the installation, shorter than the chart's so that
+// a person need not wait.
+const ScrapeInterval = 5 * time.Second
+
+// Programs are Strata's binaries that the chart runs.
+func Programs(root string) []image.Program {
+	var all []image.Program
+	for _, name := range []string{"strata", "strata-node", "strata-container", "strata-kubestate", "strata-app"} {
+		all = append(all, image.Strata(root, name))
+	}
+	return all
+}
+
+// Install gives the cluster Strata's images, installs the chart and waits
+// until every workload of it is ready.
+func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Logger) error {
+	log.Info("building and loading Strata's images")
+	if err := setup.Load(ctx, c, Programs(root)...); err != nil {
+		return err
+	}
+	log.Info("installing the chart")
+	_, err := c.Run(ctx, values(c), "helm", "upgrade", "--install", "strata", filepath.Join(root, "deploy", "helm", "strata"),
+		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "3m", "--values", "-")
+	if err != nil {
+		return errors.Join(err, errors.New(c.Describe(context.WithoutCancel(ctx), Namespace)))
+	}
+	return nil
+}
+
+// values are those of the chart: local images, a node without volumes, and
+// times shorter than a production cluster wants.
+func values(c *cluster.Cluster) string {
+	return fmt.Sprintf(`
+image: {registry: strata.test, tag: e2e}
+scrapeInterval: %[1]s
+agent: {mountPropagation: None, container: {runtimeSocket: %[2]s}}
+core: {metricResolution: %[1]s}
+server:
+  persistence: {enabled: false}
+  adapter:
+    config:
+      rules:
+      - seriesQuery: http_requests_total{namespace!="",pod!=""}
+        resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+        name: {matches: ^(.*)_total$, as: "${1}_per_second"}
+        metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
+`, ScrapeInterval, c.RuntimeSocket())
+}
+
+// Pod is the one ready pod of a component of the installation.
+func Pod(ctx context.Context, c *cluster.Cluster, component string) (corev1.Pod, error) {
+	pods, err := c.ReadyPods(ctx, Namespace, map[string]string{
+		"app.kubernetes.io/name": "strata", "app.kubernetes.io/component": component,
+	})
+	if err != nil {
+		return corev1.Pod{}, err
+	}
+	if len(pods) == 0 {
+		return corev1.Pod{}, fmt.Errorf("no pod of %s is ready", component)
+	}
+	return pods[0], nil
+}
+
+// ServerURL is the address of the page and of PromQL.
+func ServerURL(ctx context.Context, c *cluster.Cluster) (string, error) {
+	pod, err := Pod(ctx, c, "server")
+	if err != nil {
+		return "", err
+	}
+	return "http://" + pod.Status.PodIP + ":9090", nil
+}
