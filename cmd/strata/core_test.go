@@ -1,0 +1,56 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCoreRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(`
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: x, context: {cluster: c}}]
+current-context: x
+`), 0o600))
+	refuses := func(message string, args ...string) {
+		t.Helper()
+		require.ErrorContains(t, run(t.Context(), append([]string{"core"}, args...)), message)
+	}
+	refuses("set --kubeconfig")
+	refuses("no such file", "--kubeconfig", filepath.Join(dir, "none"))
+	refuses("--no-such-flag", "--no-such-flag")
+	refuses("below 1s", "--kubeconfig", kubeconfig, "--metric-resolution", "500ms")
+	refuses("--node-selector", "--kubeconfig", kubeconfig, "--node-selector", "a b")
+	refuses("not both", "--kubeconfig", kubeconfig, "--kubelet-insecure-tls", "--kubelet-certificate-authority", kubeconfig)
+	refuses("is not namespace/name", "--kubeconfig", kubeconfig, "--cert-secret", "cert")
+}
+
+func TestCoreFlags(t *testing.T) {
+	t.Parallel()
+	parse := func(args ...string) *coreFlags {
+		t.Helper()
+		f := &coreFlags{}
+		app := kingpin.New("strata", "").Terminate(nil).UsageWriter(io.Discard)
+		f.declare(app.Command("core", ""))
+		_, err := app.Parse(append([]string{"core"}, args...))
+		require.NoError(t, err)
+		return f
+	}
+	f := parse()
+	require.Equal(t, []string{"Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"}, f.addressTypes)
+	require.Equal(t, []string{"/healthz", "/readyz", "/livez"}, f.api.authz.AlwaysAllowPaths)
+	require.Equal(t, 9443, f.api.port)
+	require.EqualValues(t, 32<<20, f.bodyLimit)
+	f = parse("--kubelet-preferred-address-types=InternalIP,Hostname", "--requestheader-allowed-names=a", "--requestheader-allowed-names=b, c")
+	require.Equal(t, []string{"InternalIP", "Hostname"}, f.addressTypes)
+	require.Equal(t, []string{"a", "b", "c"}, f.api.authn.RequestHeader.AllowedNames)
+}
