@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,9 +142,27 @@ func run(t *testing.T, c *Certificates, f func()) {
 	<-done
 }
 
-type listener struct{ n int }
+type listener struct{ n atomic.Int32 }
 
-func (l *listener) Enqueue() { l.n++ }
+func (l *listener) Enqueue() { l.n.Add(1) }
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
 
 func TestCertificateIsRenewedAfterItsAuthorityIsTrusted(t *testing.T) {
 	t.Parallel()
@@ -153,25 +172,26 @@ func TestCertificateIsRenewedAfterItsAuthorityIsTrusted(t *testing.T) {
 			Names: []string{service}, Dynamic: dynamic, APIServices: []string{"v1.metrics.k8s.io"}, Interval: 24 * time.Hour,
 		})
 		require.NoError(t, err)
+		var refuse atomic.Bool
+		dynamic.PrependReactor("patch", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+			return refuse.Load(), nil, errors.New("no")
+		})
 		l := &listener{}
 		c.AddListener(l)
 		run(t, c, func() {
 			time.Sleep(time.Hour)
 			synctest.Wait()
 			before := c.CABundle()
-			require.Equal(t, 1, l.n)
+			require.EqualValues(t, 1, l.n.Load())
 			verifies(t, c, caBundle(t, dynamic, "v1.metrics.k8s.io"))
-			refuse := true
-			dynamic.PrependReactor("patch", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
-				return refuse, nil, errors.New("no")
-			})
+			refuse.Store(true)
 			time.Sleep(certificateLife - renewBefore + 24*time.Hour)
 			synctest.Wait()
 			require.Equal(t, before, c.CABundle(), "not served while it is not trusted")
-			refuse = false
+			refuse.Store(false)
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			require.Equal(t, 2, l.n)
+			require.EqualValues(t, 2, l.n.Load())
 			ca := caBundle(t, dynamic, "v1.metrics.k8s.io")
 			require.True(t, bytes.HasSuffix(ca, before), "both are trusted")
 			verifies(t, c, ca)
@@ -184,7 +204,7 @@ func TestMissingObjectsAreOneLineAndARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
 		dynamic := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme())
-		var log bytes.Buffer
+		var log lockedBuffer
 		c, err := NewCertificates(CertificateOptions{
 			Names: []string{service}, Client: client, Namespace: "strata", Secret: "cert",
 			Dynamic: dynamic, APIServices: []string{"v1.metrics.k8s.io"}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
