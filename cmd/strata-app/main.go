@@ -31,6 +31,9 @@ func run(ctx context.Context, args []string) error {
 	logger := web.Logger()
 	options := flags.Options()
 	options.Logger = logger
+	if options.App == "" {
+		return &serve.UsageError{Err: errors.New("--app.address is empty; give the app's host:port")}
+	}
 	sidecar, err := app.New(options)
 	if err != nil {
 		return &serve.UsageError{Err: err}

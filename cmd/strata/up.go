@@ -81,6 +81,11 @@ func (u *up) run(ctx context.Context) (err error) {
 	}
 	s, err := u.pipeline.server(p, u.pipeline.prefix(o.ExternalURL), logger, reg)
 	if err == nil {
+		for _, l := range layers {
+			if l.measure != nil {
+				s.Wrap = l.measure
+			}
+		}
 		err = s.Listen()
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -27,6 +28,8 @@ type layer struct {
 	targets    []discover.Exporter
 	work       func(context.Context) error // beside the server; nil for none
 	end        func() error                // nil for none
+	// measure stands before the page; nil for a layer that does not.
+	measure func(http.Handler) http.Handler
 }
 
 func (l *layer) run(ctx context.Context) error {
@@ -186,22 +189,23 @@ func (f *exporterFlags) startKubestate(logger *slog.Logger) (*layer, error) {
 	return l, nil
 }
 
+// startApp measures the requests to an app, or, where none is given, those to
+// this program's own page and API.
 func (f *exporterFlags) startApp(logger *slog.Logger) (*layer, error) {
-	l := &layer{name: "application"}
-	if f.appAddress == "" {
-		l.note = "none: --app.address=HOST:PORT measures the requests to an app"
-		return l, nil
-	}
-	o := app.DefaultOptions()
+	l, o := &layer{name: "application"}, app.DefaultOptions()
 	o.App, o.Listen, o.ListenFlag, o.Logger = f.appAddress, f.proxy, "--app.proxy.listen-address", logger
 	exporter, err := app.New(o)
 	if err != nil {
 		return l, &serve.UsageError{Err: err}
 	}
-	if err := exporter.Listen(); err != nil {
-		return l, err
+	if f.appAddress == "" {
+		l.measure, l.note = exporter.Measure, "requests to this page; --app.address=HOST:PORT measures an app of yours"
+	} else {
+		if err := exporter.Listen(); err != nil {
+			return l, err
+		}
+		l.work, l.note = exporter.Run, "requests for "+f.appAddress+" go to http://"+exporter.Addr().String()
 	}
-	l.work, l.note = exporter.Run, "requests for "+f.appAddress+" go to http://"+exporter.Addr().String()
 	err = l.serve(f.app, "--app.listen-address", logger, newRegistry("strata_app"), discover.Exporter{Job: discover.JobApp})
 	if err != nil {
 		return l, err

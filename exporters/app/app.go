@@ -36,7 +36,8 @@ import (
 // flags; what says nothing of 0 must be given.
 type Options struct {
 	// App is where the application listens: host:port, or a URL of the scheme
-	// http without a path.
+	// http without a path. Empty means that there is none beside this process,
+	// and only what Measure is given is measured.
 	App string
 	// Listen is the address for the traffic.
 	Listen string
@@ -79,8 +80,8 @@ func DefaultOptions() Options {
 // Exporter is the sidecar of one application.
 type Exporter struct {
 	options  Options
-	upstream *upstream
-	proxy    http.Handler
+	upstream *upstream    // nil without App
+	proxy    http.Handler // nil without App
 	metrics  *metrics
 	scraper  *scraper
 	listener net.Listener
@@ -96,10 +97,6 @@ func New(o Options) (*Exporter, error) {
 	if o.ListenFlag == "" {
 		o.ListenFlag = "--proxy.listen-address"
 	}
-	host, err := parseAddress(o.App)
-	if err != nil {
-		return nil, err
-	}
 	if o.MetricsPath != "" && !strings.HasPrefix(o.MetricsPath, "/") {
 		return nil, fmt.Errorf("metrics path %q (--app.metrics-path) does not begin with /", o.MetricsPath)
 	}
@@ -111,8 +108,16 @@ func New(o Options) (*Exporter, error) {
 		return nil, err
 	}
 	e := &Exporter{options: o, metrics: newMetrics(router)}
-	e.upstream = newUpstream(host, e.metrics, o.Logger)
-	e.proxy = newProxy(e, router)
+	if o.App == "" {
+		e.options.MetricsPath = ""
+	} else {
+		host, err := parseAddress(o.App)
+		if err != nil {
+			return nil, err
+		}
+		e.upstream = newUpstream(host, e.metrics, o.Logger)
+		e.proxy = e.Measure(newReverseProxy(e))
+	}
 	if e.scraper, err = newScraper(e); err != nil {
 		return nil, err
 	}
@@ -140,7 +145,18 @@ func parseAddress(text string) (string, error) {
 
 // Register adds the sidecar's families about the traffic and itself to a
 // registry of the caller's, besides the one that Handler serves.
-func (e *Exporter) Register(r prometheus.Registerer) error { return e.metrics.register(r) }
+func (e *Exporter) Register(r prometheus.Registerer) error {
+	if e.upstream == nil {
+		return e.metrics.registerTraffic(r)
+	}
+	return errors.Join(e.metrics.registerTraffic(r), e.metrics.registerUpstream(r))
+}
+
+// Measure counts and times what a handler of this process serves, as the proxy
+// does with the app beside it.
+func (e *Exporter) Measure(h http.Handler) http.Handler {
+	return &proxy{next: h, metrics: e.metrics, traffic: &e.traffic}
+}
 
 // Proxy is the handler of the traffic, for those with a server of their own.
 func (e *Exporter) Proxy() http.Handler { return e.proxy }

@@ -535,7 +535,6 @@ func TestNewBad(t *testing.T) {
 	f(`app address "127.0.0.1:99/path" (--app.address): host:port is expected`, address("127.0.0.1:99/path"))
 	f(`app address "http://" (--app.address): host:port is expected`, address("http://"))
 	f(`app address "a:b:c" (--app.address): `, address("a:b:c"))
-	f(`app address "" (--app.address): host:port`, address(""))
 	f(`metrics path "metrics" (--app.metrics-path) does not begin with /`, func(o *Options) { o.MetricsPath = "metrics" })
 	f(`metrics timeout 0s (--app.metrics-timeout) is not above 0`, func(o *Options) { o.MetricsTimeout = 0 })
 	f(`route pattern "x" (--route.pattern)`, func(o *Options) { o.RoutePatterns = []string{"x"} })

@@ -91,28 +91,30 @@ func newMetrics(r *router) *metrics {
 	return m
 }
 
-// register adds the families to a registry. Those of the app's own metrics are
-// left to the scraper, which knows whether there are any.
-func (m *metrics) register(r prometheus.Registerer) error {
+// registerTraffic adds what every exporter has to a registry.
+func (m *metrics) registerTraffic(r prometheus.Registerer) error {
+	return registerAll(r, m.total, m.duration, m.inFlight, m.routes, m.routesFull, versioncollector.NewCollector("strata_app"))
+}
+
+// registerUpstream adds what there is with an app beside the process.
+func (m *metrics) registerUpstream(r prometheus.Registerer) error {
+	return registerAll(r, m.upstreamUp, m.upstreamErrors)
+}
+
+func registerAll(r prometheus.Registerer, collectors ...prometheus.Collector) error {
 	var errs []error
-	for _, c := range []prometheus.Collector{
-		m.total, m.duration, m.inFlight, m.upstreamUp, m.upstreamErrors, m.routes, m.routesFull,
-		versioncollector.NewCollector("strata_app"),
-	} {
+	for _, c := range collectors {
 		errs = append(errs, r.Register(c))
 	}
 	return errors.Join(errs...)
 }
 
+// registerScrape adds what there is with metrics of the app's own.
 func (m *metrics) registerScrape(r prometheus.Registerer) error {
-	var errs []error
-	for _, c := range []prometheus.Collector{m.scrapeUp, m.scrapeDuration, m.scrapeSamples, m.scrapeDropped} {
-		errs = append(errs, r.Register(c))
-	}
 	for _, reason := range []string{"broken", "clash"} {
 		m.scrapeDropped.WithLabelValues(reason)
 	}
-	return errors.Join(errs...)
+	return registerAll(r, m.scrapeUp, m.scrapeDuration, m.scrapeSamples, m.scrapeDropped)
 }
 
 // observe counts a request that came to its end.

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// proxy carries requests to the app and counts them.
+// proxy counts the requests that the next handler serves.
 type proxy struct {
-	reverse *httputil.ReverseProxy
+	next    http.Handler
 	metrics *metrics
 	traffic *traffic
 }
@@ -26,20 +26,16 @@ type proxy struct {
 // when the app is slow with the rest.
 const flushInterval = 10 * time.Millisecond
 
-func newProxy(e *Exporter, r *router) *proxy {
-	logger := e.options.Logger
-	return &proxy{
-		metrics: e.metrics,
-		traffic: &e.traffic,
-		reverse: &httputil.ReverseProxy{
-			Rewrite:    e.rewrite,
-			Transport:  e.upstream,
-			BufferPool: &bufferPool{},
-			// Answers of unknown length are flushed at once by themselves.
-			FlushInterval: flushInterval,
-			ErrorHandler:  e.failed,
-			ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		},
+// newReverseProxy carries requests to the app.
+func newReverseProxy(e *Exporter) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:    e.rewrite,
+		Transport:  e.upstream,
+		BufferPool: &bufferPool{},
+		// Answers of unknown length are flushed at once by themselves.
+		FlushInterval: flushInterval,
+		ErrorHandler:  e.failed,
+		ErrorLog:      slog.NewLogLogger(e.options.Logger.Handler(), slog.LevelDebug),
 	}
 }
 
@@ -87,7 +83,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rec.body = &watchedBody{ReadCloser: r.Body}
 		r.Body = rec.body
 	}
-	p.reverse.ServeHTTP(rec, r)
+	p.next.ServeHTTP(rec, r)
 	rec.whole = true
 }
 
@@ -128,6 +124,9 @@ type recorder struct {
 
 // Write implements http.ResponseWriter.
 func (r *recorder) Write(p []byte) (int, error) {
+	if r.code == 0 {
+		r.code = http.StatusOK // as net/http has it
+	}
 	n, err := r.ResponseWriter.Write(p)
 	if err != nil {
 		r.deaf = true
@@ -169,7 +168,11 @@ func (r *recorder) finish() {
 	if !r.whole && code != statusClientGone && code != http.StatusSwitchingProtocols && !r.deaf && r.request.Context().Err() == nil {
 		r.metrics.upstreamErrors.WithLabelValues("truncated").Inc()
 	}
-	if code == 0 { // a panic before any answer
+	switch {
+	case code != 0:
+	case r.whole: // a handler of this process that left the answer to net/http
+		code = http.StatusOK
+	default: // a panic before any answer
 		code = http.StatusInternalServerError
 	}
 	r.metrics.observe(r.request, code, time.Since(r.start))

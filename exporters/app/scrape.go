@@ -49,7 +49,7 @@ const (
 
 func newScraper(e *Exporter) (*scraper, error) {
 	s := &scraper{Exporter: e, registry: prometheus.NewRegistry()}
-	if err := e.metrics.register(s.registry); err != nil {
+	if err := e.Register(s.registry); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	if e.options.MetricsPath != "" {
@@ -75,10 +75,12 @@ func (s *scraper) serve(w http.ResponseWriter, r *http.Request) {
 	if s.options.MetricsPath != "" {
 		passed = s.read(ctx, x)
 	}
-	// The app may have used up all the time: this comes out of the way back.
-	checkCtx, cancelCheck := context.WithTimeout(r.Context(), returnTime/2)
-	defer cancelCheck()
-	s.dials.Store(s.upstream.check(checkCtx, s.dials.Load()))
+	if s.upstream != nil {
+		// The app may have used up all the time: this comes out of the way back.
+		checkCtx, cancelCheck := context.WithTimeout(r.Context(), returnTime/2)
+		defer cancelCheck()
+		s.dials.Store(s.upstream.check(checkCtx, s.dials.Load()))
+	}
 	if err := s.gather(x); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -42,6 +42,9 @@ type Options struct {
 	// ReadTimeout bounds the reading of one request and the life of an idle
 	// connection. 0 means 5 minutes.
 	ReadTimeout time.Duration
+	// Wrap stands before all routes, such as to measure what they serve. nil
+	// means nothing does.
+	Wrap func(http.Handler) http.Handler
 	// WrapListener changes each listener before it is served, such as to
 	// bound its connections. nil means none.
 	WrapListener func(net.Listener) net.Listener
@@ -197,6 +200,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	handler := s.Handler()
+	if s.Wrap != nil {
+		handler = s.Wrap(handler)
+	}
 	errs := make(chan error, len(s.listeners))
 	servers := make([]*http.Server, len(s.listeners))
 	for i, l := range s.listeners {
