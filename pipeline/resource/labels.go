@@ -12,14 +12,15 @@ import (
 // escaped; they are good until the next reset.
 type labelScratch struct {
 	keep                      bool
+	named                     bool // the metric's name stood before the labels
 	hasContainer              bool
 	renamed                   bool // the metric's name stood quoted among the labels
 	namespace, pod, container []byte
 	unescaped                 []byte
 }
 
-func (l *labelScratch) reset(keep bool) {
-	*l = labelScratch{keep: keep, unescaped: l.unescaped[:0]}
+func (l *labelScratch) reset(keep, named bool) {
+	*l = labelScratch{keep: keep, named: named, unescaped: l.unescaped[:0]}
 }
 
 // parse reads {a="b",c="d"} if b begins with one, and gives what follows.
@@ -57,6 +58,9 @@ func (l *labelScratch) pair(b []byte) ([]byte, error) {
 	}
 	rest = trimLeft(rest)
 	if quoted && (len(rest) == 0 || rest[0] != '=') {
+		if l.named || l.renamed {
+			return nil, fmt.Errorf("a second metric name %s", quote(name))
+		}
 		l.renamed = true
 		return rest, nil
 	}

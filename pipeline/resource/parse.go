@@ -116,9 +116,12 @@ func (b *builder) line(line []byte) error {
 		return err
 	}
 	fam := familyOf(name)
-	b.labels.reset(fam >= containerCPU)
+	b.labels.reset(fam >= containerCPU, len(name) > 0)
 	if rest, err = b.labels.parse(rest); err != nil {
 		return err
+	}
+	if len(name) == 0 && !b.labels.renamed {
+		return fmt.Errorf("%s has no metric name", quote(line))
 	}
 	value, millis, err := valueAndTime(rest, b.now)
 	if err != nil {
@@ -253,7 +256,7 @@ func valueAndTime(rest []byte, now int64) (float64, int64, error) {
 		return value, now, nil
 	}
 	millis, err := strconv.ParseInt(string(stamp), 10, 64)
-	if err != nil || stamp[0] == '+' {
+	if err != nil || stamp[0] == '+' || stamp[0] == '-' {
 		return 0, 0, fmt.Errorf("%s is not a time stamp", quote(stamp))
 	}
 	return value, millis, nil

@@ -68,7 +68,7 @@ func TestParseLine(t *testing.T) {
 	}
 	for _, other := range []string{
 		"", " \t", "# anything", "#", m + " 1", m + `{} 1`, m + `{pod="b",container="c"} 1`, m + `{namespace="a",pod="b"} 1`,
-		m + `_total{namespace="a",pod="b",container="c"} 1`, `{"` + m + `",namespace="a",pod="b",container="c"} 1`, "up 1 -5",
+		m + `_total{namespace="a",pod="b",container="c"} 1`, `{"` + m + `",namespace="a",pod="b",container="c"} 1`,
 	} {
 		ok(other, nil)
 	}
@@ -85,6 +85,9 @@ func TestParseRefuses(t *testing.T) {
 	bad("this is not { metrics at all\n", `line 1: not the Prometheus text format: "is" is not a number`)
 	bad("up 1\n<html><body>hello</body></html>\n", "line 2: ")
 	bad("up\n", "no value")
+	bad("{} 1\n", "no metric name")
+	bad("up 1 -5\n", "not a time stamp")
+	bad("up{\"down\"} 1\n", "second metric name")
 	bad("up 1 2 3\n", "after the time stamp")
 	bad("up 1 2.5\n", "not a time stamp")
 	bad("up 0x1p3\n", "not a number")
@@ -150,6 +153,9 @@ func FuzzParse(f *testing.F) {
 		for i := range r.containers {
 			require.True(t, i == 0 || r.containers[i-1].compare(r.containers[i].containerKey) < 0, "sorted, each once")
 		}
+		if bytes.IndexByte(body, 0) >= 0 {
+			return // there, a NUL is the end
+		}
 		want, err := textparseRead(body)
 		if err != nil {
 			if comments(body) {
@@ -192,10 +198,10 @@ func textparseRead(body []byte) (map[string]uint64, error) {
 		var l labels.Labels
 		p.Labels(&l)
 		key := fmt.Sprintf("%q", containerKey{l.Get("namespace"), l.Get("pod"), l.Get("container")})
-		if l.Get("__name__") != "container_memory_working_set_bytes" || l.Get("namespace") == "" || l.Get("pod") == "" || math.IsNaN(v) {
+		if l.Get("__name__") != "container_memory_working_set_bytes" || l.Get("namespace") == "" || l.Get("pod") == "" || !l.Has("container") || math.IsNaN(v) {
 			continue
 		}
-		delete(m, key)
+		delete(m, key) // the last one counts
 		if u := toUint(v); u > 0 {
 			m[key] = u
 		}
