@@ -197,5 +197,18 @@ func discoveryOf(list []metav1.APIResource) []apidiscoveryv2.APIResourceDiscover
 	if err != nil {
 		return nil // only for the mix of scopes that was left out above
 	}
+	for i := range resources {
+		showParent(&resources[i])
+	}
 	return resources
+}
+
+// showParent gives a resource that is there for its subresources alone what
+// clients list it by: without a kind, kubectl api-resources would show nothing
+// of the group, since it leaves subresources out.
+func showParent(r *apidiscoveryv2.APIResourceDiscovery) {
+	if len(r.Subresources) == 0 || r.ResponseKind != nil && *r.ResponseKind != (metav1.GroupVersionKind{}) {
+		return
+	}
+	r.ResponseKind, r.Verbs = r.Subresources[0].ResponseKind, r.Subresources[0].Verbs
 }

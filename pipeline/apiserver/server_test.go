@@ -193,6 +193,8 @@ func discovered(t *testing.T, body string) map[string][]string {
 		for _, v := range g.Versions {
 			names := []string{}
 			for _, r := range v.Resources {
+				require.NotNil(t, r.ResponseKind, "clients leave out what has no kind: %s", r.Resource)
+				require.NotEmpty(t, r.ResponseKind.Kind, r.Resource)
 				names = append(names, r.Resource)
 				for _, s := range r.Subresources {
 					names = append(names, r.Resource+"/"+s.Subresource)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -133,25 +134,43 @@ func TestTop(t *testing.T) {
 	}
 }
 
+// TestAPIGroups holds that the three groups are there, and that every version
+// of them answers with real values.
 func TestAPIGroups(t *testing.T) {
 	strata(t)
-	ctx := t.Context()
-	out, err := shared.cluster.Kubectl(ctx, "api-resources", "--no-headers")
+	ctx, ns := t.Context(), namespace(t)
+	require.NoError(t, shared.cluster.Apply(ctx, ns, story.Shop))
+	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
+	_, err := get(ctx, "http://"+pod.Status.PodIP+":8180/")
 	require.NoError(t, err)
-	for _, group := range []string{"metrics.k8s.io/v1 ", "custom.metrics.k8s.io/v1beta2 ", "external.metrics.k8s.io/v1beta1 "} {
-		require.Contains(t, out+" ", group)
-	}
-	for version, list := range map[string]string{
-		"metrics.k8s.io/v1":               "/nodes",
-		"metrics.k8s.io/v1beta1":          "/namespaces/" + story.Namespace + "/pods",
-		"custom.metrics.k8s.io/v1beta2":   "",
-		"custom.metrics.k8s.io/v1beta1":   "",
-		"external.metrics.k8s.io/v1beta1": "",
+	const rate = "/http_requests_per_second"
+	for path, want := range map[string]string{
+		"metrics.k8s.io/v1/nodes/strata-e2e":                                `"memory":`,
+		"metrics.k8s.io/v1/namespaces/" + ns + "/pods":                      pod.Name,
+		"metrics.k8s.io/v1beta1/nodes":                                      `"strata-e2e"`,
+		"metrics.k8s.io/v1beta1/namespaces/" + ns + "/pods/" + pod.Name:     `"strata-app"`,
+		"custom.metrics.k8s.io/v1beta2/namespaces/" + ns + "/pods/*" + rate: pod.Name,
+		"custom.metrics.k8s.io/v1beta1/namespaces/" + ns + "/pods/*" + rate: pod.Name,
+		"external.metrics.k8s.io/v1beta1/namespaces/" + ns + rate:           `"value":`,
 	} {
-		body, err := shared.cluster.Raw(ctx, "/apis/"+version+list)
-		require.NoError(t, err, version)
-		require.Contains(t, string(body), version)
+		cluster.Eventually(t, time.Minute, func() error {
+			body, err := shared.cluster.Raw(ctx, "/apis/"+path)
+			if err == nil && !strings.Contains(string(body), want) {
+				err = fmt.Errorf("%s answered %s, without %s", path, body, want)
+			}
+			return err
+		})
 	}
+	// The list of metrics is kept for some seconds, by the server and by kubectl.
+	cluster.Eventually(t, time.Minute, func() error {
+		out, err := shared.cluster.Kubectl(ctx, "api-resources", "--no-headers", "--cached=false")
+		for _, group := range []string{" metrics.k8s.io/v1 ", " custom.metrics.k8s.io/v1beta2 ", " external.metrics.k8s.io/v1beta1 "} {
+			if err == nil && !strings.Contains(out, group) {
+				err = fmt.Errorf("kubectl api-resources has no%s: %s", group, out)
+			}
+		}
+		return err
+	})
 }
 
 // TestKillServer holds that what a query returned before a kill -9 of the

@@ -64,10 +64,12 @@ server:
   adapter:
     config:
       rules:
-      - seriesQuery: http_requests_total{namespace!="",pod!=""}
+      - &rule
+        seriesQuery: http_requests_total{namespace!="",pod!=""}
         resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
         metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
+      externalRules: [*rule]
 `, ScrapeInterval, c.RuntimeSocket())
 }
 
