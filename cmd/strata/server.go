@@ -271,19 +271,20 @@ func (f *pipelineFlags) prefix(external *url.URL) string {
 	return "/" + p
 }
 
-// server makes the HTTP server with the page and the routes of a pipeline.
-func (f *pipelineFlags) server(p *pipeline.Pipeline, prefix string, logger *slog.Logger, reg *prometheus.Registry) (*serve.Server, error) {
+// server makes the HTTP server, without routes yet.
+func (f *pipelineFlags) server(logger *slog.Logger, reg *prometheus.Registry) (*serve.Server, error) {
+	o := f.web.Options("strata", logger, reg)
+	o.ReadTimeout = time.Duration(f.readTimeout)
+	connections := netconnlimit.NewSharedSemaphore(f.maxConns)
+	o.WrapListener = func(l net.Listener) net.Listener { return netconnlimit.SharedLimitListener(l, connections) }
+	return serve.New(o)
+}
+
+// route gives a server the page and the routes of a pipeline.
+func (f *pipelineFlags) route(s *serve.Server, p *pipeline.Pipeline, prefix string, reg *prometheus.Registry) error {
 	home, err := page.New(page.Options{Prefix: prefix})
 	if err != nil {
-		return nil, err
-	}
-	so := f.web.Options("strata", logger, reg)
-	so.ReadTimeout = time.Duration(f.readTimeout)
-	connections := netconnlimit.NewSharedSemaphore(f.maxConns)
-	so.WrapListener = func(l net.Listener) net.Listener { return netconnlimit.SharedLimitListener(l, connections) }
-	s, err := serve.New(so)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	s.AddReady("pipeline", p.Ready)
 	s.Handle("/metrics", "Metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})))
@@ -297,7 +298,7 @@ func (f *pipelineFlags) server(p *pipeline.Pipeline, prefix string, logger *slog
 			s.Handler().ServeHTTP(w, r)
 		})))
 	}
-	return s, nil
+	return nil
 }
 
 // tuneProcess sets what a configuration says about the process as a whole.
@@ -399,11 +400,14 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 	if err != nil {
 		return err
 	}
-	s, err := f.pipeline.server(p, f.pipeline.prefix(o.ExternalURL), logger, reg)
-	if err != nil {
-		return errors.Join(err, p.Close())
+	s, err := f.pipeline.server(logger, reg)
+	if err == nil {
+		err = f.pipeline.route(s, p, f.pipeline.prefix(o.ExternalURL), reg)
 	}
-	if err := s.Listen(); err != nil {
+	if err == nil {
+		err = s.Listen()
+	}
+	if err != nil {
 		return errors.Join(err, p.Close())
 	}
 	if api, err = f.adapter.start(e, p, reg); err != nil {

@@ -71,28 +71,28 @@ func (u *up) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	self := &layer{targets: []discover.Exporter{{Job: discover.JobSelf}}}
+	s, err := u.pipeline.server(logger, reg)
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		if l.measure != nil {
+			s.Wrap = l.measure
+		}
+	}
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	address := s.Addrs()[0].String()
+	self := &layer{targets: []discover.Exporter{{Job: discover.JobSelf, Address: address}}}
 	o.Load = u.load(append(layers, self), u.pipeline.defaults(u.env))
-	// The page's own address is known once it listens, and New loads first.
-	self.targets[0].Address = u.pipeline.listen()[0]
 	p, err := pipeline.New(o)
 	if err != nil {
 		return err
 	}
-	s, err := u.pipeline.server(p, u.pipeline.prefix(o.ExternalURL), logger, reg)
-	if err == nil {
-		for _, l := range layers {
-			if l.measure != nil {
-				s.Wrap = l.measure
-			}
-		}
-		err = s.Listen()
-	}
-	if err != nil {
+	if err := u.pipeline.route(s, p, u.pipeline.prefix(o.ExternalURL), reg); err != nil {
 		return errors.Join(err, p.Close())
 	}
-	address := s.Addrs()[0].String()
-	self.targets[0].Address = address
 	u.tell(address, layers)
 
 	group, ctx := errgroup.WithContext(ctx)

@@ -217,7 +217,6 @@ func (f *file) write(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", contentSecurityPolicy)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Add("Vary", "Accept-Encoding")
 	if f.immutable {
 		header.Set("Cache-Control", "public, max-age=31536000, immutable")

@@ -250,7 +250,7 @@ func TestPage(t *testing.T) {
 	queried(t, `rate(http_requests_total{namespace="`+ns+`"}[1m])`)
 	cmd := exec.CommandContext(t.Context(), "npm", "run", "test:browser")
 	cmd.Dir = filepath.Join(shared.root, "web")
-	cmd.Env = append(os.Environ(), "STRATA_URL="+server, "STRATA_LAYERS=node,container,application,kubernetes")
+	cmd.Env = append(os.Environ(), "STRATA_URL="+server, "STRATA_LAYERS=node container app kube")
 	out, err := cmd.CombinedOutput()
 	t.Log(strings.TrimSpace(string(out)))
 	require.NoError(t, err)

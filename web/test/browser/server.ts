@@ -27,6 +27,7 @@ export async function server(): Promise<Server> {
     "--web.listen-address=127.0.0.1:0",
     "--node.listen-address=127.0.0.1:0",
     "--container.listen-address=127.0.0.1:0",
+    "--app.listen-address=127.0.0.1:0",
     `--storage.tsdb.path=${join(dir, "data")}`,
   ];
   const child = spawn(bin, args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
