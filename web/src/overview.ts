@@ -98,7 +98,9 @@ class Overview implements View {
   }
 
   async #tick(signal: AbortSignal): Promise<void> {
-    const around = this.#turn++ % surroundingsEvery === 0;
+    // A server that has just started has little to tell yet: it is asked again soon.
+    const young = this.#around.facts === "" && this.#turn < 2 * surroundingsEvery;
+    const around = this.#turn++ % surroundingsEvery === 0 || young;
     if (around) await this.#look(signal);
     const window = this.#range.seconds;
     const grid = gridOf(Date.now() / 1000, window, stepFor(window, 180, 5));

@@ -108,7 +108,7 @@ test("the overview shows this host, live", async () => {
     assert.ok((await coloured(page, '[data-panel="cpu"]')) > 20, "the CPU chart is drawn");
     const memory = await page.locator('[data-panel="memory"] .headline').textContent();
     assert.match(memory ?? "", /^[\d.]+ [KMGT]iB of [\d.]+ [KMGT]iB$/);
-    assert.match((await page.locator('[data-layer="node"] .facts').textContent()) ?? "", /\d+ CPUs?/);
+    await page.locator('[data-layer="node"] .facts', { hasText: /\d+ CPUs?/ }).waitFor();
     // Live: the charts go on by themselves, asking for no more than what is new.
     const next = await page.waitForRequest((r) => r.url().endsWith("/api/v1/query_range"));
     const asked = new URLSearchParams(next.postData() ?? "");
