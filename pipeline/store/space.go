@@ -24,8 +24,8 @@ const (
 // to its log, but it panics when a full chunk of the head cannot be written to
 // its file, and it would lose all of the process with it. So the guard holds a
 // file of some size: as soon as the disk has less free than a quarter of that,
-// it refuses further samples and gives the file's space back, which the chunks
-// that are already in memory then use. When there is room again for the file
+// it refuses further samples, gives the file's space back, and has the full
+// chunks in memory written at once, before somebody else takes the space. When there is room again for the file
 // and as much besides, it takes it back and samples are taken again.
 type space struct {
 	dir    string
@@ -41,6 +41,7 @@ type space struct {
 	isFull  prometheus.Gauge
 	refuses prometheus.Counter
 
+	flush  func() // writes the full chunks in memory; nil before start
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -106,8 +107,9 @@ func (s *space) seen(err error) error {
 // so that the TSDB can open its files and what is stored can be read.
 func (s *space) prepare() { s.check() }
 
-// start checks until stop.
-func (s *space) start() {
+// start checks until stop. flush writes the full chunks in memory.
+func (s *space) start(flush func()) {
+	s.flush = flush
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})
 	go func() {
@@ -160,10 +162,17 @@ func (s *space) check() {
 
 // refuse starts refusing samples, says so once, and gives the reserve back.
 func (s *space) refuse(why error) {
+	if s.stopTaking(why) && s.flush != nil {
+		s.flush()
+	}
+}
+
+// stopTaking is refuse without the flush; it tells whether it was the first.
+func (s *space) stopTaking(why error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full != nil {
-		return
+		return false
 	}
 	s.full = fmt.Errorf("%w on the disk of %s; samples are refused until some is freed", ErrFull, s.dir)
 	s.since, s.refused = time.Now(), 0
@@ -174,6 +183,7 @@ func (s *space) refuse(why error) {
 	}
 	s.logger.Error("The disk of the data directory is full: no sample is stored until space is freed; what is stored can still be queried",
 		"dir", s.dir, "err", why)
+	return true
 }
 
 // admit ends the refusal.

@@ -152,7 +152,8 @@ func (s *Storage) Open() error {
 	s.register(db)
 	db.SetWriteNotified(s.remote)
 	s.local.set(db)
-	s.local.space.start()
+	// Meant for tests by its name, it is what the TSDB does once a minute.
+	s.local.space.start(db.ForceHeadMMap)
 	return nil
 }
 

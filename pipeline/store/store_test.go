@@ -118,19 +118,17 @@ func tmpfs(t *testing.T, size string) string {
 	return dir
 }
 
-// fill takes all that is left on the disk of dir, and gives the file.
+// fill takes all that is left on the disk of dir in one stroke, and gives the
+// file. It must not go on while the store gives its reserve back: that would be
+// taken, too.
 func fill(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "filler")
 	f, err := os.Create(path)
 	require.NoError(t, err)
-	block := make([]byte, 64<<10)
-	for size := len(block); size > 0; {
-		if _, err = f.Write(block[:size]); err != nil {
-			require.ErrorIs(t, err, syscall.ENOSPC)
-			size /= 2
-		}
-	}
+	left, _, err := diskFree(dir)
+	require.NoError(t, err)
+	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, left))
 	require.NoError(t, f.Close())
 	return path
 }
