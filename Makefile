@@ -61,9 +61,9 @@ cluster-tools:
 	@$(call debian,conntrack,containernetworking-plugins iptables nftables conntrack iproute2)
 
 .PHONY: e2e
-e2e: go cluster-tools ## tests on a real Kubernetes on this machine (root)
+e2e: go cluster-tools web/node_modules ## tests on a real Kubernetes on this machine (root)
 	@$(call debian,chromium,chromium)
-	cd test/e2e && go test -count=1 -timeout 60m -v $(ARGS) ./...
+	cd test/e2e && go test -p 1 -count=1 -timeout 60m -v $(ARGS) ./...
 
 .PHONY: cluster
 cluster: go cluster-tools ## leave a real Kubernetes running for you (make cluster ARGS=down ends it)
