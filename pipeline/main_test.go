@@ -51,19 +51,6 @@ func (l *logs) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
-// count tells how many lines contain a text.
-func (l *logs) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for line := range strings.Lines(l.buf.String()) {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
-
 func (l *logs) logger() *slog.Logger { return promslog.New(&promslog.Config{Writer: l}) }
 
 // running is a pipeline under test with its HTTP routes.

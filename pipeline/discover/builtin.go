@@ -3,7 +3,6 @@ package discover
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"strings"
 	"time"
@@ -137,8 +136,8 @@ func (e Exporter) scrapeConfig(taken map[string]bool) (*config.ScrapeConfig, err
 		return nil, fmt.Errorf("%w %q: %s%s is there twice", ErrJob, e.Job, e.Address, e.path())
 	}
 	set := model.LabelSet{"metrics_path": model.LabelValue(e.path()), model.JobLabel: model.LabelValue(e.Job)}
-	for n, v := range maps.All(e.Labels) {
-		if !model.LabelName(n).IsValid() {
+	for n, v := range e.Labels {
+		if !model.UTF8Validation.IsValidLabelName(n) {
 			return nil, fmt.Errorf("%w %q: label name %q", ErrJob, e.Job, n)
 		}
 		set[model.LabelName(n)] = model.LabelValue(v)
