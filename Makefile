@@ -34,7 +34,7 @@ go:
 	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer, see https://go.dev/doc/install" >&2; exit 1; }
 
 .PHONY: test
-test: go test-go test-web ## all tests but the cluster's: Go with the race detector, page in a browser
+test: build test-go test-web ## all tests but the cluster's: Go with the race detector, page in a browser
 
 .PHONY: test-go
 test-go: go
