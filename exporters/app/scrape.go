@@ -93,14 +93,9 @@ func (s *scraper) serve(w http.ResponseWriter, r *http.Request) {
 
 // deadline is the earlier of the MetricsTimeout and the scraper's patience.
 func (s *scraper) deadline(r *http.Request) (context.Context, context.CancelFunc) {
-	limit := s.options.MetricsTimeout
-	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if err == nil && seconds < time.Hour.Seconds() {
-		if patience := time.Duration(seconds*float64(time.Second)) - returnTime; patience > 0 {
-			limit = min(limit, patience)
-		}
-	}
-	return context.WithTimeout(r.Context(), limit)
+	patience, end := metric.ScrapeContext(r, returnTime)
+	ctx, cancel := context.WithTimeout(patience, s.options.MetricsTimeout)
+	return ctx, func() { cancel(); end() }
 }
 
 // gather writes our own families.

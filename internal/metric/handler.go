@@ -85,7 +85,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	ctx, cancel := scrapeContext(r, h.TimeoutOffset)
+	ctx, cancel := ScrapeContext(r, h.TimeoutOffset)
 	defer cancel()
 	e := h.pool.Get().(*exposition)
 	defer h.pool.Put(e)
@@ -109,8 +109,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, e)
 }
 
-// scrapeContext bounds the work by what the scraper says it will wait.
-func scrapeContext(r *http.Request, offset time.Duration) (context.Context, context.CancelFunc) {
+// ScrapeContext bounds the work for a scrape by what the scraper says it will
+// wait, less an offset for the way back.
+func ScrapeContext(r *http.Request, offset time.Duration) (context.Context, context.CancelFunc) {
 	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
 	seconds -= offset.Seconds()
 	if err != nil || !(seconds > 0 && seconds < time.Hour.Seconds()) {
