@@ -92,8 +92,8 @@ func TestFourLayers(t *testing.T) {
 	}
 }
 
-// queriedAt waits until the store has samples of every layer from after a
-// time, so that an empty answer for that time is final.
+// queriedAt waits until every target was scraped after a time, so that an empty
+// answer for that time is final.
 func queriedAt(t *testing.T, at time.Time) {
 	t.Helper()
 	cluster.Eventually(t, time.Minute, func() error {
@@ -101,9 +101,10 @@ func queriedAt(t *testing.T, at time.Time) {
 		if err != nil {
 			return err
 		}
-		samples, err := story.Query(t.Context(), server, `min(timestamp(up))`, time.Time{})
-		if err == nil && (len(samples) == 0 || time.Now().Before(at.Add(story.ScrapeInterval))) {
-			err = story.ErrNoResult
+		late := fmt.Sprintf("timestamp(up) <= %d", at.Unix())
+		samples, err := story.Query(t.Context(), server, late, time.Time{})
+		if err == nil && (len(samples) > 0 || time.Now().Before(at)) {
+			err = fmt.Errorf("not scraped since %s: %v", at, samples)
 		}
 		return err
 	})
