@@ -4,16 +4,25 @@ import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import { Client } from "./api.ts";
 import { Connection } from "./connection.ts";
+import { h } from "./dom.ts";
+import { notFound } from "./notfound.ts";
 import { overview } from "./overview.ts";
 import { query } from "./query.ts";
-import { routeOf, type RouteName } from "./route.ts";
+import { match, section, type Route } from "./route.ts";
 import { targets } from "./targets.ts";
-import type { Context, View } from "./view.ts";
+import type { View, ViewMaker } from "./view.ts";
+
+/** All views, in the order of the navigation. */
+const routes: readonly Route<ViewMaker>[] = [
+  { path: "", nav: "Overview", view: overview },
+  { path: "explore", also: ["query", "graph"], nav: "Explore", view: query },
+  { path: "targets", nav: "Targets", view: targets },
+];
 
 const base = new URL(document.baseURI);
 const main = document.getElementById("main") as HTMLElement;
 const banner = document.getElementById("banner") as HTMLElement;
-const views: Record<RouteName, (ctx: Context) => View> = { overview, targets, query };
+const nav = document.getElementById("nav") as HTMLElement;
 
 let view: View | null = null;
 
@@ -26,26 +35,37 @@ const client = new Client({
 });
 connection.probeWith(client);
 
+const links = routes
+  .filter((r) => r.nav !== undefined)
+  .map((r) => ({ section: section(r.path), el: h("a", { href: `./${r.path}` }, r.nav) }));
+nav.append(...links.map((l) => l.el));
+
 function show(): void {
-  const name = routeOf(location.pathname, base.pathname);
-  const params = new URLSearchParams(location.search);
+  const found = match(routes, location.pathname, base.pathname);
+  const make = found?.route.view ?? notFound;
   view?.destroy();
-  view = views[name]({
+  view = make({
     client,
-    params,
+    args: found?.args ?? {},
+    params: new URLSearchParams(location.search),
     setParams(next, push) {
       const text = next.toString();
       const url = location.pathname + (text === "" ? "" : `?${text}`);
       if (push && url !== location.pathname + location.search) history.pushState(null, "", url);
       else history.replaceState(null, "", url);
     },
+    setTitle,
   });
-  document.title = `${view.title} · Strata`;
-  for (const a of document.querySelectorAll<HTMLAnchorElement>("nav a")) {
-    if (a.dataset["route"] === name) a.setAttribute("aria-current", "page");
-    else a.removeAttribute("aria-current");
+  setTitle(view.title);
+  for (const l of links) {
+    if (found && l.section === section(found.route.path)) l.el.setAttribute("aria-current", "page");
+    else l.el.removeAttribute("aria-current");
   }
   main.replaceChildren(view.el);
+}
+
+function setTitle(title: string): void {
+  document.title = `${title} · Strata`;
 }
 
 document.addEventListener("click", (e) => {

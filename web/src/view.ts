@@ -4,10 +4,14 @@ import type { Client } from "./api.ts";
 
 export interface Context {
   client: Client;
+  /** What stands in the address for the parts of the route's path that begin with a colon. */
+  args: Record<string, string>;
   /** The query part of the address as it is now. */
   params: URLSearchParams;
   /** Writes the query part of the address; `push` makes it a step of the history. */
   setParams: (params: URLSearchParams, push: boolean) => void;
+  /** Names the page again, as when its name comes with the data. */
+  setTitle: (title: string) => void;
 }
 
 export interface View {
@@ -17,6 +21,9 @@ export interface View {
   refresh: () => void;
   destroy: () => void;
 }
+
+/** Makes a view; it is destroyed when the address leaves it. */
+export type ViewMaker = (ctx: Context) => View;
 
 /** Reports what no one expected; failures of requests have been shown already. */
 export function unexpected(err: unknown): void {

@@ -3,18 +3,38 @@ import { mock, test } from "node:test";
 import type { Target } from "../../src/api.ts";
 import { Poller } from "../../src/poller.ts";
 import { isLong, queryFromParams, rowsOf } from "../../src/result.ts";
-import { routeOf } from "../../src/route.ts";
+import { match, section } from "../../src/route.ts";
 import { jobsOf, matches, scrapeTime } from "../../src/scrapes.ts";
 import { suggestions, wordAt } from "../../src/suggest.ts";
 
 test("addresses of the views", () => {
-  const f = (path: string, base: string, want: string): void => assert.equal(routeOf(path, base), want, path);
+  const routes = [
+    { path: "", nav: "Overview", view: "overview" },
+    { path: "explore", also: ["query", "graph"], view: "explore" },
+    { path: "dashboards", view: "list" },
+    { path: "dashboards/:uid", view: "one" },
+  ];
+  const f = (path: string, base: string, want: string | null, args: Record<string, string> = {}): void => {
+    const got = match(routes, path, base);
+    assert.equal(got?.route.view ?? null, want, path);
+    if (got) assert.deepEqual(got.args, args, path);
+  };
   f("/", "/", "overview");
-  f("/targets", "/", "targets");
-  f("/query/", "/", "query");
-  f("/graph", "/", "query");
-  f("/strata/targets", "/strata/", "targets");
-  f("/elsewhere", "/", "overview");
+  f("/explore", "/", "explore");
+  f("/query/", "/", "explore");
+  f("/graph", "/", "explore");
+  f("/strata/graph", "/strata/", "explore");
+  f("/strata", "/strata/", "overview");
+  f("/strata/", "/strata/", "overview");
+  f("/elsewhere", "/", null);
+  f("/explore/more", "/", null);
+  f("/graph", "/strata/", null);
+  f("/dashboards", "/", "list");
+  f("/dashboards/node", "/", "one", { uid: "node" });
+  f("/dashboards/a%2Fb%20c", "/", "one", { uid: "a/b c" });
+  f("/dashboards/50%", "/", "one", { uid: "50%" });
+  assert.equal(section("dashboards/:uid"), "dashboards");
+  assert.equal(section(""), "");
 });
 
 test("a query in the address, ours or Prometheus'", () => {
