@@ -93,6 +93,7 @@ func TestRooms(t *testing.T) {
 		"exporters/":          {module + "pipeline", module + "cmd"},
 		"internal/":           {module + "pipeline", module + "cmd", module + "exporters"},
 		"pipeline/":           {module + "cmd", module + "exporters"},
+		"dashboards/":         {module + "cmd", module + "exporters", module + "pipeline"},
 		"pipeline/discover/":  {module + "pipeline/"},
 		"pipeline/store/":     {module + "pipeline/"},
 		"pipeline/scrape/":    {module + "pipeline/rule", module + "pipeline/query", module + "pipeline/adapter"},
