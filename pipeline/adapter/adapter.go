@@ -170,7 +170,7 @@ func (a *Adapter) Load(c *Config) error {
 		a.log.Warn("The adapter's configuration has no rules", "file", c.file)
 	}
 	for _, r := range append(custom[:len(custom):len(custom)], external...) {
-		if err := a.check(r); err != nil {
+		if err := comp.check(r); err != nil {
 			a.health.report(r, "load", err)
 		}
 	}

@@ -3,7 +3,6 @@ package adapter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -117,42 +116,4 @@ func quantity(v float64) apiresource.Quantity {
 		return *apiresource.NewMilliQuantity(-math.MaxInt64, apiresource.DecimalSI)
 	}
 	return *apiresource.NewMilliQuantity(int64(milli), apiresource.DecimalSI)
-}
-
-// check tries a rule without data, so that what cannot work is told when the
-// configuration is loaded and not by the first HPA.
-func (a *Adapter) check(r *Rule) error {
-	if r.broken != nil {
-		return r.broken
-	}
-	o := Objects{Series: r.family(), Namespace: "default"}
-	if o.Series == "" {
-		o.Series = "up"
-	}
-	if r.kind == kindRules {
-		o.Resource, o.Names = namespaces, []string{"default"}
-		for _, label := range r.labels.order {
-			o.Resource = r.labels.overrides[label]
-		}
-		if res, err := a.resources.get(o.Resource); err != nil {
-			return nil // the cluster cannot be asked now
-		} else if !res.namespaced {
-			o.Namespace = ""
-		}
-	}
-	expr, _, err := r.expression(o, klabels.Everything())
-	if err != nil {
-		return err
-	}
-	e, err := a.parser.ParseExpr(expr)
-	if err != nil {
-		return fmt.Errorf("metricsQuery gives %q: %w", expr, err)
-	}
-	switch t := e.Type(); {
-	case t == parser.ValueTypeScalar && r.kind == kindRules:
-		return errScalar
-	case t != parser.ValueTypeVector && t != parser.ValueTypeScalar:
-		return fmt.Errorf("metricsQuery gives %s, not an instant vector: %s", parser.DocumentedType(t), expr)
-	}
-	return nil
 }

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -37,24 +38,40 @@ func Check(conf *config.Config, p parser.Parser) error {
 		return err
 	}
 	for _, f := range fs {
-		_, errs := rulefmt.ParseFile(f, false, conf.GlobalConfig.MetricNameValidationScheme, p, promslog.NewNopLogger())
-		if len(errs) > 0 {
-			return oneLine(f, errs)
+		content, err := os.ReadFile(f)
+		if err != nil {
+			return fmt.Errorf("%s: %w: %w", f, ErrRules, err)
+		}
+		errs := CheckFile(f, content, conf.GlobalConfig.MetricNameValidationScheme, p)
+		if n := len(errs) - 1; n > 0 {
+			return fmt.Errorf("%w (and %d more)", errs[0], n)
+		} else if n == 0 {
+			return errs[0]
 		}
 	}
 	return nil
 }
 
-func oneLine(file string, errs []error) error {
-	msg := strings.TrimPrefix(errs[0].Error(), file+": ")
-	msg = noiseRE.ReplaceAllString(msg, "")
+// CheckFile parses the content of one rule file. Each error is one line,
+// NAME:LINE:COLUMN: what is wrong, and matches ErrRules.
+func CheckFile(name string, content []byte, scheme model.ValidationScheme, p parser.Parser) []error {
+	_, errs := rulefmt.Parse(content, false, scheme, p, promslog.NewNopLogger())
+	for i, err := range errs {
+		errs[i] = oneLine(name, content, err)
+	}
+	// YAML that is broken is found by each of the parser's two readings.
+	return slices.CompactFunc(errs, func(a, b error) bool { return a.Error() == b.Error() })
+}
+
+func oneLine(file string, content []byte, err error) error {
+	msg := noiseRE.ReplaceAllString(err.Error(), "")
 	msg = unknownRE.ReplaceAllString(msg, `unknown field "$1"`)
 	pos := ""
 	if at := positionRE.FindStringSubmatchIndex(msg); at != nil {
 		m := positionRE.FindStringSubmatch(msg)
 		pos = ":" + m[1]
 		if n, err := strconv.Atoi(m[1]); err == nil && strings.Contains(msg, "did not find expected") {
-			pos = fmt.Sprintf(":%d", min(n+1, lines(file))) // the YAML parser counts from 0 here
+			pos = fmt.Sprintf(":%d", min(n+1, lines(content))) // the YAML parser counts from 0 here
 		}
 		if m[2] != "" {
 			pos += ":" + m[2]
@@ -66,27 +83,22 @@ func oneLine(file string, errs []error) error {
 		msg = msg[:at[0]] + sep + msg[at[1]:]
 	}
 	if strings.HasPrefix(pos, ":0") {
-		pos = entryLine(file, msg)
+		pos = entryLine(content, msg)
 	}
-	more := ""
-	if n := len(errs) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more)", n)
-	}
-	return fmt.Errorf("%s%s: %w: %s%s", file, pos, ErrRules, strings.TrimSpace(spacesRE.ReplaceAllString(msg, " ")), more)
+	return fmt.Errorf("%s%s: %w: %s", file, pos, ErrRules, strings.TrimSpace(spacesRE.ReplaceAllString(msg, " ")))
 }
 
 // entryLine finds what a message is about that names a group, and perhaps the
 // number of a rule in it, for which Prometheus gives no position: of groups of
 // one name the last. "" means not found.
-func entryLine(file, msg string) string {
+func entryLine(content []byte, msg string) string {
 	var doc struct {
 		Groups []struct {
 			Name  yaml.Node   `yaml:"name"`
 			Rules []yaml.Node `yaml:"rules"`
 		} `yaml:"groups"`
 	}
-	content, err := os.ReadFile(file)
-	if err != nil || yaml.Unmarshal(content, &doc) != nil {
+	if yaml.Unmarshal(content, &doc) != nil {
 		return ""
 	}
 	var at yaml.Node
@@ -108,10 +120,6 @@ func entryLine(file, msg string) string {
 }
 
 // lines is how many lines a file has.
-func lines(file string) int {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return math.MaxInt
-	}
+func lines(content []byte) int {
 	return 1 + bytes.Count(bytes.TrimSpace(content), []byte("\n"))
 }

@@ -7,6 +7,7 @@ package rule
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -43,6 +44,9 @@ type Options struct {
 	Local storage.Queryable
 	// ExternalURL is what alerts link to.
 	ExternalURL *url.URL
+	// Builtin holds rule files (*.yaml) that are evaluated beside those of the
+	// configuration; nil for none.
+	Builtin fs.FS
 
 	// OutageTolerance is how long a pause may be for the state of `for` to
 	// survive it.
@@ -66,7 +70,7 @@ type Options struct {
 type Manager struct {
 	rules    *rules.Manager
 	notifier *notifier.Manager
-	parser   parser.Parser
+	loader   loader
 	url      *url.URL
 	offset   atomic.Int64
 }
@@ -74,7 +78,7 @@ type Manager struct {
 // New makes a manager. Rules are evaluated between Run and Stop.
 func New(o Options) *Manager {
 	o.setDefaults()
-	m := &Manager{parser: o.Parser, url: o.ExternalURL}
+	m := &Manager{loader: loader{o.Builtin, o.Parser, o.Logger}, url: o.ExternalURL}
 	m.notifier = notifier.NewManager(&notifier.Options{
 		QueueCapacity:   o.QueueCapacity,
 		DrainOnShutdown: true,
@@ -97,6 +101,7 @@ func New(o Options) *Manager {
 		ConcurrentEvalsEnabled: o.Concurrent,
 		DefaultRuleQueryOffset: func() time.Duration { return time.Duration(m.offset.Load()) },
 		Parser:                 o.Parser,
+		GroupLoader:            m.loader,
 	})
 	return m
 }
@@ -144,12 +149,16 @@ func (m *Manager) ApplyConfig(conf *config.Config) error {
 	if err != nil {
 		return err
 	}
+	builtin, err := m.loader.builtinFiles()
+	if err != nil {
+		return err
+	}
 	m.offset.Store(int64(conf.GlobalConfig.RuleQueryOffset))
 	if err := m.notifier.ApplyConfig(conf); err != nil {
 		return fmt.Errorf("apply alerting configuration: %w", err)
 	}
 	g := conf.GlobalConfig
-	if err := m.rules.Update(time.Duration(g.EvaluationInterval), files, g.ExternalLabels, m.url.String(), nil); err != nil {
+	if err := m.rules.Update(time.Duration(g.EvaluationInterval), append(builtin, files...), g.ExternalLabels, m.url.String(), nil); err != nil {
 		return fmt.Errorf("load rules: %w", err)
 	}
 	return nil

@@ -1,11 +1,14 @@
 package rule
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
@@ -43,7 +46,9 @@ func TestCheck(t *testing.T) {
 		"groups:", "- name: g", "  rules: []", "- ? name", "  : g")
 	f(`r.yml:4:5: invalid rules: group "g", rule 1, "a": field 'expr' must be set in rule`,
 		"groups:", "- name: g", "  rules:", "  - record: a")
-	f(`r.yml:2: invalid rules: did not find expected node content (and 1 more)`,
+	f(`r.yml:4:5: invalid rules: group "g", rule 1, "a": field 'expr' must be set in rule (and 1 more)`,
+		"groups:", "- name: g", "  rules:", "  - record: a", "  - record: b")
+	f(`r.yml:2: invalid rules: did not find expected node content`,
 		"groups:", "- [")
 }
 
@@ -55,4 +60,27 @@ func TestFiles(t *testing.T) {
 	require.NoError(t, Check(&conf, nil))
 	conf.RuleFiles = []string{"[x"}
 	require.ErrorContains(t, Check(&conf, nil), `rule_files: "[x"`)
+}
+
+// Built-in files stand beside those on the disk, whatever the names of these.
+func TestLoader(t *testing.T) {
+	t.Parallel()
+	const rules = "groups: [{name: g, rules: [{record: a, expr: b}]}]"
+	l := loader{builtin: fstest.MapFS{"node.yaml": {Data: []byte(rules)}, "README": {}}, parser: parser.NewParser(parser.Options{})}
+	names, err := l.builtinFiles()
+	require.NoError(t, err)
+	require.Equal(t, []string{"builtin/node.yaml"}, names)
+
+	file := filepath.Join(t.TempDir(), "node.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(rules), 0o600))
+	for _, name := range append(names, file) {
+		groups, errs := l.Load(name, false, model.UTF8Validation)
+		require.Empty(t, errs)
+		require.Len(t, groups.Groups, 1)
+	}
+	_, errs := l.Load("builtin/none.yaml", false, model.UTF8Validation)
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], fs.ErrNotExist)
+	_, errs = loader{}.Load("builtin/node.yaml", false, model.UTF8Validation)
+	require.ErrorIs(t, errs[0], os.ErrNotExist)
 }
