@@ -30,6 +30,7 @@ import (
 	"go.yaml.in/yaml/v2"
 	"k8s.io/klog/v2"
 
+	"github.com/strata-metrics/strata/dashboards"
 	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline"
 	"github.com/strata-metrics/strata/pipeline/discover"
@@ -50,6 +51,7 @@ type pipelineFlags struct {
 	admin       bool
 	remoteWrite bool
 	otlp        bool
+	dashboards  string
 
 	dir         string
 	retention   config.TSDBRetentionConfig
@@ -57,18 +59,20 @@ type pipelineFlags struct {
 	reserve     units.Base2Bytes
 	flush       model.Duration
 
-	query       query.Options
-	queryTime   model.Duration
-	lookback    model.Duration
-	outage      model.Duration
-	grace       model.Duration
-	resend      model.Duration
-	queue       int
-	bodyLimit   units.Base2Bytes
-	featureList []string
+	query        query.Options
+	queryTime    model.Duration
+	lookback     model.Duration
+	builtinRules bool
+	outage       model.Duration
+	grace        model.Duration
+	resend       model.Duration
+	queue        int
+	bodyLimit    units.Base2Bytes
+	featureList  []string
 }
 
-func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string) {
+// declare adds the flags with the defaults in which the commands differ.
+func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string, builtinRules bool) {
 	f.web.Web(cmd, address)
 	cmd.Flag("web.external-url", "URL at which others reach this server, for links and alerts. Its path is also the prefix of all routes.").
 		PlaceHolder("<URL>").StringVar(&f.externalURL)
@@ -81,6 +85,8 @@ func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string) {
 	cmd.Flag("web.enable-admin-api", "Allow deletion of series and snapshots over HTTP.").BoolVar(&f.admin)
 	cmd.Flag("web.enable-remote-write-receiver", "Accept remote write at /api/v1/write.").BoolVar(&f.remoteWrite)
 	cmd.Flag("web.enable-otlp-receiver", "Accept OTLP metrics at /api/v1/otlp/v1/metrics.").BoolVar(&f.otlp)
+	cmd.Flag("page.dashboards", "Directory of Grafana dashboards (JSON) that the page shows beside the built-in ones; read again when its files change.").
+		PlaceHolder("<dir>").StringVar(&f.dashboards)
 
 	cmd.Flag("storage.tsdb.path", "Directory of the stored samples.").Default(dir).StringVar(&f.dir)
 	duration(cmd, "storage.tsdb.retention.time", "How long samples are kept; 15d when no size is set either. The configuration's storage.tsdb.retention holds over it.", &f.retention.Time).PlaceHolder("<duration>")
@@ -98,6 +104,8 @@ func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string) {
 		Default(strconv.Itoa(query.DefaultMaxSamples)).IntVar(&f.query.MaxSamples)
 	duration(cmd, "query.lookback-delta", "How far back an instant query looks for a sample.", &f.lookback).Default("5m")
 
+	cmd.Flag("rules.builtin", "Evaluate Strata's own recording rules and alerts beside those of the configuration.").
+		Default(strconv.FormatBool(builtinRules)).BoolVar(&f.builtinRules)
 	duration(cmd, "rules.alert.for-outage-tolerance", "Longest pause that the state of an alert's for survives.", &f.outage).Default("1h")
 	duration(cmd, "rules.alert.for-grace-period", "Shortest for whose state is restored after a pause.", &f.grace).Default("10m")
 	duration(cmd, "rules.alert.resend-delay", "Shortest time before an alert is sent again.", &f.resend).Default("1m")
@@ -197,6 +205,9 @@ func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Log
 		Logger:            logger,
 		Registry:          reg,
 	}
+	if f.builtinRules {
+		o.Rule.Builtin = dashboards.Rules()
+	}
 	if f.reserve == 0 {
 		o.Storage.Reserve = -1
 	}
@@ -292,6 +303,9 @@ func (f *pipelineFlags) route(s *serve.Server, p *pipeline.Pipeline, prefix stri
 		_, _ = fmt.Fprintln(w, version.Print("strata"))
 	}))
 	p.Routes(s.Handle)
+	boards := page.NewDashboards(page.DashboardsOptions{Builtin: dashboards.Grafana(), Dir: f.dashboards, Logger: s.Logger})
+	s.Handle(page.DashboardsPath, "", boards)
+	s.Handle(page.DashboardsPath+"/", "", boards)
 	s.Handle("/", "", home)
 	if prefix != "" {
 		s.Handle(prefix+"/", "", http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -363,7 +377,7 @@ func serverCommand() command {
 		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			f := &serverFlags{}
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
-			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/")
+			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/", false)
 			f.adapter.declare(cmd)
 			return func(ctx context.Context) error { return f.run(ctx, e, cmd) }
 		}}

@@ -25,7 +25,7 @@ func upCommand() command {
 	return command{"up", "Measure this host: exporters, pipeline and page in one process, without configuration.",
 		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			u := &up{env: e, cmd: cmd, out: os.Stdout}
-			u.pipeline.declare(cmd, "127.0.0.1:9090", dataDir())
+			u.pipeline.declare(cmd, "127.0.0.1:9090", dataDir(), true)
 			duration(cmd, "scrape.interval", "How often the built-in targets are scraped.", &u.interval).Default("5s")
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it, whose jobs, rules and remote storage are added to the built-in ones.").
 				PlaceHolder("<file>").StringVar(&u.config)
