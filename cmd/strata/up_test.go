@@ -52,9 +52,13 @@ func TestUp(t *testing.T) {
 			return err
 		})
 	}
-	body, err := p.get("/")
-	require.NoError(t, err)
-	require.Contains(t, string(body), "<title>")
+	for path, want := range map[string]string{
+		"/": "<title>", "/api/v1/rules": `"file":"builtin/node.yaml"`, "/api/strata/v1/dashboards": `"strata-node"`,
+	} {
+		body, err := p.get(path)
+		require.NoError(t, err)
+		require.Contains(t, string(body), want)
+	}
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
 	status, out := p.ends()
 	require.Zero(t, status, out)

@@ -17,23 +17,39 @@ import (
 
 var errNotRestarted = errors.New("the container has not restarted yet")
 
-// TestHPA takes a Deployment from one pod to four under load and back: once by
-// the requests that its sidecars count (type Pods, custom.metrics.k8s.io), once
-// by the cpu that it uses (type Resource, metrics.k8s.io).
+// TestHPA takes a Deployment from one pod to four under load and back, by each
+// type of metric that an HPA knows: requests that the sidecars count, in each
+// pod (Pods), of a Service (Object) and in all (External), and the cpu of pods
+// (Resource) and of one of their containers (ContainerResource).
 func TestHPA(t *testing.T) {
 	strata(t)
-	t.Run("requests", func(t *testing.T) {
+	for name, metric := range map[string]string{
+		"Pods":     story.RequestsMetric,
+		"Object":   `{type: Object, object: {describedObject: {apiVersion: v1, kind: Service, name: shop}, metric: {name: http_requests_per_second}, target: {type: AverageValue, averageValue: "10"}}}`,
+		"External": `{type: External, external: {metric: {name: http_requests_per_second, selector: {matchLabels: {code: "200"}}}, target: {type: AverageValue, averageValue: "10"}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ns := namespace(t)
+			scale(t, ns, "shop", story.Shop+"---"+story.HPA("shop", metric), load.Options{
+				Rate: 60, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "shop"}, story.ProxyPort, "/"),
+			})
+		})
+	}
+	t.Run("Resource", func(t *testing.T) {
 		t.Parallel()
 		ns := namespace(t)
-		scale(t, ns, "shop", story.Shop+"---"+story.RequestsHPA, load.Options{
-			Rate: 60, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "shop"}, story.ProxyPort, "/"),
+		const cpu = `{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}`
+		scale(t, ns, "demo", demoManifest+"---"+story.HPA("demo", cpu), load.Options{
+			Rate: 15, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "demo"}, 8080, "/work?ms=15"),
 		})
 	})
-	t.Run("cpu", func(t *testing.T) {
+	t.Run("ContainerResource", func(t *testing.T) {
 		t.Parallel()
 		ns := namespace(t)
-		scale(t, ns, "demo", demoManifest+"---"+story.CPUHPA, load.Options{
-			Rate: 15, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "demo"}, 8080, "/work?ms=15"),
+		const cpu = `{type: ContainerResource, containerResource: {name: cpu, container: shop, target: {type: Utilization, averageUtilization: 50}}}`
+		scale(t, ns, "shop", story.Shop+"---"+story.HPA("shop", cpu), load.Options{
+			Rate: 15, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "shop"}, story.ProxyPort, "/work?ms=15"),
 		})
 	})
 }

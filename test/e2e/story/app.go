@@ -43,46 +43,36 @@ spec:
         readinessProbe: {httpGet: {path: /-/ready, port: metrics}, periodSeconds: 1}
         resources: {requests: {cpu: 20m, memory: 16Mi}, limits: {memory: 64Mi}}
         securityContext: *restricted
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop, labels: {app: shop}}
+spec:
+  selector: {app: shop}
+  ports: [{name: http, port: 80, targetPort: http}]
 `
 
-// PerPod is the target of RequestsHPA: requests a second in each pod.
+// PerPod is the target of RequestsMetric: requests a second in each pod.
 const PerPod = 10
 
-// RequestsHPA scales the shop by the requests that its sidecars count.
-const RequestsHPA = `
+// HPA scales a Deployment of its own name between 1 and 5 pods by one metric,
+// given as a flow mapping of autoscaling/v2's MetricSpec.
+func HPA(name, metric string) string {
+	return fmt.Sprintf(`
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
-metadata: {name: shop}
+metadata: {name: %[1]s}
 spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %[1]s}
   minReplicas: 1
   maxReplicas: 5
-  metrics:
-  - type: Pods
-    pods:
-      metric: {name: http_requests_per_second}
-      target: {type: AverageValue, averageValue: "10"}
-  behavior:
-    scaleDown: {stabilizationWindowSeconds: 15}
-`
+  metrics: [%[2]s]
+  behavior: {scaleDown: {stabilizationWindowSeconds: 15}}
+`, name, metric)
+}
 
-// CPUHPA scales the demo application by the cpu that it uses.
-const CPUHPA = `
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: demo}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: demo}
-  minReplicas: 1
-  maxReplicas: 5
-  metrics:
-  - type: Resource
-    resource:
-      name: cpu
-      target: {type: Utilization, averageUtilization: 50}
-  behavior:
-    scaleDown: {stabilizationWindowSeconds: 15}
-`
+// RequestsMetric is the requests that the sidecars of an HPA's pods count.
+const RequestsMetric = `{type: Pods, pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, averageValue: "10"}}}`
 
 // URLs gives the address of a page in every ready pod with these labels, for
 // load.Options.
