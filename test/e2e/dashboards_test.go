@@ -67,7 +67,7 @@ func filled(expr string) string {
 func busy(t *testing.T) {
 	t.Helper()
 	ns := namespace(t)
-	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop+"---"+story.HPA("shop", story.RequestsMetric)))
+	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop()+"---"+story.HPA("shop", story.RequestsMetric)))
 	pods(t, ns, map[string]string{"app": "shop"}, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

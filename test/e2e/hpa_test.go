@@ -31,7 +31,11 @@ func TestHPA(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ns := namespace(t)
-			scale(t, ns, "shop", story.Shop+"---"+story.HPA("shop", metric), load.Options{
+			shop := story.Shop()
+			if name == "Object" {
+				shop = story.ShopOfService()
+			}
+			scale(t, ns, "shop", shop+"---"+story.HPA("shop", metric), load.Options{
 				Rate: 60, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "shop"}, story.ProxyPort, "/"),
 			})
 		})
@@ -48,7 +52,7 @@ func TestHPA(t *testing.T) {
 		t.Parallel()
 		ns := namespace(t)
 		const cpu = `{type: ContainerResource, containerResource: {name: cpu, container: shop, target: {type: Utilization, averageUtilization: 50}}}`
-		scale(t, ns, "shop", story.Shop+"---"+story.HPA("shop", cpu), load.Options{
+		scale(t, ns, "shop", story.Shop()+"---"+story.HPA("shop", cpu), load.Options{
 			Rate: 15, Targets: story.URLs(shared.cluster, ns, map[string]string{"app": "shop"}, story.ProxyPort, "/work?ms=15"),
 		})
 	})

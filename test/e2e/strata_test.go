@@ -61,7 +61,7 @@ func queried(t *testing.T, expr string) []story.Sample {
 func TestFourLayers(t *testing.T) {
 	strata(t)
 	ns := namespace(t)
-	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop))
+	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop()))
 	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
 	_, err := get(t.Context(), "http://"+pod.Status.PodIP+":8180/")
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func TestTop(t *testing.T) {
 func TestAPIGroups(t *testing.T) {
 	strata(t)
 	ctx, ns := t.Context(), namespace(t)
-	require.NoError(t, shared.cluster.Apply(ctx, ns, story.Shop))
+	require.NoError(t, shared.cluster.Apply(ctx, ns, story.Shop()))
 	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
 	_, err := get(ctx, "http://"+pod.Status.PodIP+":8180/")
 	require.NoError(t, err)
@@ -245,7 +245,7 @@ func TestPromtool(t *testing.T) {
 func TestPage(t *testing.T) {
 	server := strata(t)
 	ns := namespace(t)
-	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop))
+	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop()))
 	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
 	_, err := get(t.Context(), "http://"+pod.Status.PodIP+":8180/")
 	require.NoError(t, err)

@@ -11,9 +11,18 @@ import (
 // ProxyPort is where the sidecar takes the app's requests.
 const ProxyPort = 8180
 
-// Shop is a demo application with Strata's sidecar before it. The sidecar's
-// metrics, and through it the app's own, are scraped by the pod's annotations.
-const Shop = `
+// Shop is a demo application with Strata's sidecar before it, and its Service.
+// The sidecar's metrics, and through it the app's own, are scraped since its
+// pods' annotations ask for it.
+func Shop() string { return fmt.Sprintf(shop, scraped, "") }
+
+// ShopOfService is the same, scraped since the Service's annotations ask for it,
+// which gives the metrics the Service's name.
+func ShopOfService() string { return fmt.Sprintf(shop, "", scraped) }
+
+const scraped = `prometheus.io/scrape: "true", prometheus.io/port: "9102"`
+
+const shop = `
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: shop, labels: {app: shop}}
@@ -22,7 +31,7 @@ spec:
   template:
     metadata:
       labels: {app: shop}
-      annotations: {prometheus.io/scrape: "true", prometheus.io/port: "9102"}
+      annotations: {%[1]s}
     spec:
       terminationGracePeriodSeconds: 2
       containers:
@@ -46,7 +55,7 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: shop, labels: {app: shop}}
+metadata: {name: shop, labels: {app: shop}, annotations: {%[2]s}}
 spec:
   selector: {app: shop}
   ports: [{name: http, port: 80, targetPort: http}]

@@ -66,7 +66,7 @@ server:
       rules:
       - &rule
         seriesQuery: http_requests_total{namespace!="",pod!=""}
-        resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+        resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, service: {resource: service}}}
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
         metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
       externalRules: [*rule]

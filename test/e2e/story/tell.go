@@ -52,7 +52,7 @@ func Tell(ctx context.Context, c *cluster.Cluster, root string, out io.Writer, l
 	if err := c.CreateNamespace(ctx, "shop"); err != nil {
 		return err
 	}
-	if err := c.Apply(ctx, "shop", Shop+"---"+HPA("shop", RequestsMetric)); err != nil {
+	if err := c.Apply(ctx, "shop", Shop()+"---"+HPA("shop", RequestsMetric)); err != nil {
 		return err
 	}
 	if err := t.await(ctx, "-n", "shop", "wait", "--for=condition=Available", "deployment/shop", "--timeout=1s"); err != nil {
