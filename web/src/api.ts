@@ -39,6 +39,72 @@ export interface Target {
   scrapeTimeout: string;
 }
 
+export interface Alert {
+  labels: Labels;
+  annotations: Labels;
+  state: "firing" | "pending" | "inactive";
+  /** RFC 3339. */
+  activeAt?: string;
+  value: string;
+}
+
+export interface Rule {
+  type: "alerting" | "recording";
+  name: string;
+  query: string;
+  labels?: Labels;
+  health: "ok" | "err" | "unknown";
+  lastError?: string;
+  /** RFC 3339; the year 1 before the first. */
+  lastEvaluation: string;
+  /** Seconds. */
+  evaluationTime: number;
+  // What follows is of alerting rules alone.
+  state?: "firing" | "pending" | "inactive" | "unknown";
+  /** Seconds. */
+  duration?: number;
+  keepFiringFor?: number;
+  annotations?: Labels;
+  alerts?: Alert[] | null;
+}
+
+export interface RuleGroup {
+  name: string;
+  file: string;
+  /** Seconds. */
+  interval: number;
+  lastEvaluation: string;
+  /** Seconds. */
+  evaluationTime: number;
+  rules: Rule[];
+}
+
+export interface Metadata {
+  type: string;
+  help: string;
+  unit: string;
+}
+
+/** A name and how much there is of it. */
+export interface Stat {
+  name: string;
+  value: number;
+}
+
+export interface TSDBStatus {
+  /** Times in milliseconds. */
+  headStats: { numSeries: number; numLabelPairs?: number; chunkCount: number; minTime: number; maxTime: number };
+  seriesCountByMetricName: Stat[];
+  labelValueCountByLabelName: Stat[];
+  memoryInBytesByLabelName: Stat[];
+  seriesCountByLabelValuePair: Stat[];
+}
+
+export interface Alertmanagers {
+  activeAlertmanagers: { url: string }[] | null;
+  droppedAlertmanagers: { url: string }[] | null;
+}
+
 /** An answer of the API with the server's remarks about it. */
 export interface Answer<T> {
   data: T;
@@ -112,9 +178,19 @@ export class Client {
     return a.data.activeTargets ?? [];
   }
 
-  async metricNames(limit: number, signal?: AbortSignal): Promise<string[]> {
-    const a = await this.#request<string[]>(`label/__name__/values?limit=${limit}`, {}, signal);
-    return a.data;
+  /** All groups of rules; an alerting rule carries its alerts. */
+  async rules(signal?: AbortSignal): Promise<RuleGroup[]> {
+    return (await this.get<{ groups: RuleGroup[] | null }>("rules", {}, signal)).groups ?? [];
+  }
+
+  /** Asks what stands under a path of the API, such as status/flags; a list gives a parameter several times. */
+  async get<T>(path: string, params: Record<string, string | number | string[]> = {}, signal?: AbortSignal): Promise<T> {
+    const query = new URLSearchParams();
+    for (const [k, v] of Object.entries(params)) {
+      for (const one of Array.isArray(v) ? v : [String(v)]) query.append(k, one);
+    }
+    const text = query.toString();
+    return (await this.#request<T>(text === "" ? path : `${path}?${text}`, {}, signal)).data;
   }
 
   #post<T>(path: string, params: Record<string, string | number | undefined>, signal?: AbortSignal): Promise<Answer<T>> {

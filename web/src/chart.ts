@@ -20,6 +20,12 @@ export interface ChartOptions {
   height: number;
   /** Told the time under the pointer, or null when there is none. */
   onHover?: (time: number | null) => void;
+  /** Told the times (seconds) over which the pointer was drawn; without it, drawing does nothing. */
+  onSelect?: (start: number, end: number) => void;
+  /** Limits and targets, drawn as dashes. */
+  dashed?: (s: Series) => boolean;
+  /** Counts keep their value until they change, and are drawn so. */
+  stepped?: boolean;
 }
 
 const colours = 8;
@@ -134,6 +140,7 @@ export class Chart {
     const grid = { stroke: cssVar("--grid"), width: 1 };
     const axis = { stroke: cssVar("--dim"), grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const { unit, stacked } = this.#o;
+    const steps = this.#o.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
     return {
       width,
       height: this.#o.height,
@@ -142,7 +149,7 @@ export class Chart {
       padding: [8, 20, 0, 0],
       cursor: {
         y: false,
-        drag: { x: false, y: false },
+        drag: { x: this.#o.onSelect !== undefined, y: false, setScale: false },
         points: { size: 6 },
         ...(this.#o.sync === undefined ? {} : { sync: { key: this.#o.sync, scales: ["x", null] as [string, null] } }),
       },
@@ -166,11 +173,19 @@ export class Chart {
           const stroke = cssVar(this.#colour.get(s.key) ?? "--s1");
           // A lone point between holes would not be seen as a line.
           const points = { show: s.values.filter((v) => v !== null).length < 3 };
-          return { label: s.label, stroke, width: 1.5, points, ...(stacked ? { fill: `${stroke}66` } : {}) };
+          return {
+            label: s.label,
+            stroke,
+            width: 1.5,
+            points,
+            ...(stacked ? { fill: `${stroke}66` } : {}),
+            ...(this.#o.dashed?.(s) ? { dash: [5, 4] } : {}),
+            ...(steps ? { paths: steps } : {}),
+          };
         }),
       ],
       ...(stacked ? { bands: series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) } : {}),
-      hooks: { setCursor: [(u) => this.#onCursor(u)] },
+      hooks: { setCursor: [(u) => this.#onCursor(u)], setSelect: [(u) => this.#onSelect(u)] },
     };
   }
 
@@ -190,6 +205,14 @@ export class Chart {
     this.#hover = next;
     this.#showLegend();
     this.#o.onHover?.(next === null ? null : (this.#frame.times[next] ?? null));
+  }
+
+  #onSelect(u: uPlot): void {
+    const { left, width } = u.select;
+    // Less is a click.
+    if (width < 6) return;
+    u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.#o.onSelect?.(u.posToVal(left, "x"), u.posToVal(left + width, "x"));
   }
 
   #valueOf(s: Series): number | null {

@@ -104,12 +104,18 @@ export function clock(t: number, withSeconds: boolean): string {
   return withSeconds ? `${hm}:${two(d.getSeconds())}` : hm;
 }
 
+/** The local day of a time in seconds. */
+export function formatDay(t: number): string {
+  const d = new Date(t * 1000);
+  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
+}
+
 /** Labels of a time axis: seconds for short steps, the date where a day begins. */
 export function axisLabels(times: number[], stepSeconds: number): string[] {
   return times.map((t) => {
     const d = new Date(t * 1000);
     const midnight = d.getHours() === 0 && d.getMinutes() === 0 && d.getSeconds() === 0;
-    if (midnight) return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
+    if (midnight) return formatDay(t);
     return clock(t, stepSeconds < 60);
   });
 }

@@ -5,9 +5,9 @@ import "./style.css";
 import { Client } from "./api.ts";
 import { Connection } from "./connection.ts";
 import { h } from "./dom.ts";
+import { explore } from "./explore/explore.ts";
 import { notFound } from "./notfound.ts";
 import { overview } from "./overview.ts";
-import { query } from "./query.ts";
 import { match, section, type Route } from "./route.ts";
 import { targets } from "./targets.ts";
 import type { View, ViewMaker } from "./view.ts";
@@ -15,7 +15,7 @@ import type { View, ViewMaker } from "./view.ts";
 /** All views, in the order of the navigation. */
 const routes: readonly Route<ViewMaker>[] = [
   { path: "", nav: "Overview", view: overview },
-  { path: "explore", also: ["query", "graph"], nav: "Explore", view: query },
+  { path: "explore", also: ["query", "graph"], nav: "Explore", view: explore },
   { path: "targets", nav: "Targets", view: targets },
 ];
 

@@ -1,7 +1,8 @@
 // Repeats a task while the page is looked at.
 
 export interface PollerOptions {
-  intervalMs: number;
+  /** Between the end of a turn and the next; asked each time when it is a function. */
+  intervalMs: number | (() => number);
   /** Must settle; what it throws is reported and does not end the polling. */
   task: (signal: AbortSignal) => Promise<void>;
   onError: (err: unknown) => void;
@@ -19,6 +20,11 @@ export class Poller {
 
   constructor(options: PollerOptions) {
     this.#o = options;
+  }
+
+  /** Waits for the first turn, where now() would run it. */
+  start(): void {
+    this.#plan();
   }
 
   /** Runs the task at once; when it is running already, once more right after. */
@@ -51,9 +57,14 @@ export class Poller {
 
   #plan(): void {
     if (this.#abort.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      if (this.#o.visible()) void this.now();
-      else this.#plan();
-    }, this.#o.intervalMs);
+    const { intervalMs } = this.#o;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(
+      () => {
+        if (this.#o.visible()) void this.now();
+        else this.#plan();
+      },
+      typeof intervalMs === "number" ? intervalMs : intervalMs(),
+    );
   }
 }

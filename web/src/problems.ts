@@ -1,6 +1,7 @@
 // What is wrong now: the list at the top of the overview.
 
 import { sampleNumber, type InstantSeries, type Labels, type Target } from "./api.ts";
+import { exploreLink } from "./explore/address.ts";
 import { formatValue } from "./format.ts";
 
 export interface Problem {
@@ -57,7 +58,7 @@ export const linesPerCheck = 3;
 
 /** Turns a check's result, of which `series` may be the first part, into lines. */
 export function problemsOf(check: Check, series: InstantSeries[]): Problem[] {
-  const href = `./query?expr=${encodeURIComponent(check.expr)}`;
+  const href = exploreLink(check.expr);
   const lines = series.slice(0, linesPerCheck).map((s) => ({
     severity: check.severity,
     text: check.line(s.metric, sampleNumber(s.value?.[1] ?? "NaN")),

@@ -13,6 +13,20 @@ export const ranges: readonly Range[] = [
   { id: "1d", seconds: 86400, label: "1 day" },
 ];
 
+/** Those of Explore, where one looks closer and further. */
+export const wideRanges: readonly Range[] = [
+  { id: "5m", seconds: 300, label: "5 min" },
+  ...ranges,
+  { id: "1w", seconds: 604800, label: "1 week" },
+];
+
+/** Any duration as a range, or null; longer than ten years is none. */
+export function anyRange(id: string | null): Range | null {
+  const seconds = id === null ? null : parseDuration(id);
+  if (id === null || seconds === null || seconds < 1 || seconds > 315360000) return null;
+  return wideRanges.find((r) => r.id === id) ?? { id, seconds, label: id };
+}
+
 /** The choice of that name, or the first one. */
 export function rangeOf(id: string | null): Range {
   return ranges.find((r) => r.id === id) ?? (ranges[0] as Range);

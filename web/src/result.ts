@@ -35,10 +35,10 @@ export function isLong(value: string): boolean {
   return /^-?[\d.e+-]{8,}$/.test(value) && Number.isFinite(sampleNumber(value));
 }
 
-/** The address part that keeps a query; what older links of Prometheus and Alertmanager carry is read too. */
-export function queryFromParams(params: URLSearchParams): { expr: string; range: string | null } {
-  return {
-    expr: params.get("expr") ?? params.get("g0.expr") ?? "",
-    range: params.get("range") ?? params.get("g0.range_input"),
-  };
+/** What a bounded list leaves out; the number of all is null when nobody knows it. */
+export function leftOut(done: "shown" | "drawn" | "listed", limit: number, total: number | null): string {
+  const advice = "Aggregate or select to see fewer.";
+  if (total === null || total <= limit) return `The first ${limit} series are ${done}; there are more. ${advice}`;
+  const n = (v: number): string => v.toLocaleString("en");
+  return `The first ${n(limit)} of ${n(total)} series are ${done}; ${n(total - limit)} are left out. ${advice}`;
 }

@@ -15,14 +15,19 @@ export interface Server {
 
 const startMs = 60_000;
 
+/** The binary to start, or null with a server given and none built. */
+export function binary(): string | null {
+  const bin = resolve(process.env["STRATA_BIN"] ?? "../bin/strata");
+  if (existsSync(bin)) return bin;
+  if (process.env["STRATA_URL"]) return null;
+  throw new Error(`${bin} does not exist: build it (make build), or set STRATA_BIN or STRATA_URL`);
+}
+
+/** The server under test. */
 export async function server(): Promise<Server> {
   const given = process.env["STRATA_URL"];
   if (given) return { url: given.replace(/\/*$/, "/"), stop: () => Promise.resolve() };
-
-  const bin = resolve(process.env["STRATA_BIN"] ?? "../bin/strata");
-  if (!existsSync(bin)) throw new Error(`${bin} does not exist: build it (make build), or set STRATA_BIN or STRATA_URL`);
-  const dir = mkdtempSync(join(tmpdir(), "strata-page-"));
-  const args = process.env["STRATA_ARGS"]?.split(" ") ?? [
+  const up = (dir: string): string[] => [
     "up",
     "--web.listen-address=127.0.0.1:0",
     "--node.listen-address=127.0.0.1:0",
@@ -30,6 +35,15 @@ export async function server(): Promise<Server> {
     "--app.listen-address=127.0.0.1:0",
     `--storage.tsdb.path=${join(dir, "data")}`,
   ];
+  return start((dir) => process.env["STRATA_ARGS"]?.split(" ") ?? up(dir));
+}
+
+/** Starts the binary in a fresh directory, which goes with it. */
+export async function start(argsIn: (dir: string) => string[]): Promise<Server> {
+  const bin = binary();
+  if (bin === null) throw new Error("there is no binary to start");
+  const dir = mkdtempSync(join(tmpdir(), "strata-page-"));
+  const args = argsIn(dir);
   const child = spawn(bin, args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
   const stop = async (): Promise<void> => {
     await end(child);

@@ -103,7 +103,7 @@ test("problems name what is wrong and where to look", () => {
   const series = ["a", "b", "c", "d"].map((node) => ({ metric: { node }, value: [0, "0"] as [number, string] }));
   const lines = problemsOf(ready, series);
   assert.deepEqual(lines.map((l) => l.text), ["Node a is not ready", "Node b is not ready", "Node c is not ready", "… and more of these"]);
-  assert.match(lines[0]?.href ?? "", /^\.\/query\?expr=kube_node/);
+  assert.match(lines[0]?.href ?? "", /^\.\/explore\?expr=kube_node/);
   assert.deepEqual(targetProblems([target("a", "up"), target("b", "down"), target("b", "up")]).map((p) => p.text), [
     "1 of 2 targets of b down",
   ]);

@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import type { Target } from "../../src/api.ts";
 import { Poller } from "../../src/poller.ts";
-import { isLong, queryFromParams, rowsOf } from "../../src/result.ts";
+import { isLong, leftOut, rowsOf } from "../../src/result.ts";
 import { match, section } from "../../src/route.ts";
 import { jobsOf, matches, scrapeTime } from "../../src/scrapes.ts";
-import { suggestions, wordAt } from "../../src/suggest.ts";
 
 test("addresses of the views", () => {
   const routes = [
@@ -37,11 +36,6 @@ test("addresses of the views", () => {
   assert.equal(section(""), "");
 });
 
-test("a query in the address, ours or Prometheus'", () => {
-  assert.deepEqual(queryFromParams(new URLSearchParams("expr=up&range=1h")), { expr: "up", range: "1h" });
-  assert.deepEqual(queryFromParams(new URLSearchParams("g0.expr=up%3D%3D0&g0.tab=1")), { expr: "up==0", range: null });
-});
-
 test("rows of every kind of result", () => {
   const vector = Array.from({ length: 5 }, (_, i) => ({ metric: { i: String(i) }, value: [0, "1"] as [number, string] }));
   const capped = rowsOf({ resultType: "vector", result: vector }, 2);
@@ -55,6 +49,8 @@ test("rows of every kind of result", () => {
   assert.equal(isLong("0.123456789"), true);
   assert.equal(isLong("12"), false);
   assert.equal(isLong("a long text"), false);
+  assert.match(leftOut("shown", 500, 50_000), /^The first 500 of 50,000 series are shown; 49,500 are left out\./);
+  assert.match(leftOut("drawn", 50, null), /^The first 50 series are drawn; there are more\./);
 });
 
 test("targets by job, unhealthy first", () => {
@@ -79,27 +75,6 @@ test("targets by job, unhealthy first", () => {
   }
   assert.equal(scrapeTime(bad), null);
   assert.equal(scrapeTime({ ...bad, lastScrape: "1970-01-01T00:00:05Z" }), 5);
-});
-
-test("the metric name under the cursor", () => {
-  const f = (text: string, want: string | null): void => assert.equal(wordAt(text, text.length)?.word ?? null, want, text);
-  f("node_c", "node_c");
-  f("rate(node_c", "node_c");
-  f("a + b:c", "b:c");
-  f('up{job="no', null);
-  f("up{jo", null);
-  f("rate(up[5m", null);
-  f('up{job="x"} + no', "no");
-  f("sum(", null);
-  f(`"it\\"s`, null);
-});
-
-test("suggestions begin with what begins so", () => {
-  const names = ["go_threads", "node_cpu_seconds_total", "node_load1", "process_cpu_seconds_total"];
-  assert.deepEqual(suggestions(names, "node", 9), ["node_cpu_seconds_total", "node_load1"]);
-  assert.deepEqual(suggestions(names, "cpu_total", 9), ["node_cpu_seconds_total", "process_cpu_seconds_total"]);
-  assert.deepEqual(suggestions(names, "node_load1", 9), []);
-  assert.equal(suggestions(names, "o", 2).length, 2);
 });
 
 test("a poller waits for its task, survives its failure, rests unseen and stops", async () => {
