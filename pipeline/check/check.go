@@ -35,6 +35,9 @@ const (
 	Dashboard  Kind = "dashboard"  // of Grafana, JSON
 )
 
+// object is a Kubernetes object that holds files of the other kinds.
+const object Kind = "object"
+
 // Kinds lists them for a flag.
 func Kinds() []string {
 	return []string{string(Auto), string(Prometheus), string(Rules), string(Adapter), string(Dashboard)}
@@ -109,17 +112,26 @@ func (c *Checker) File(path string, kind Kind) []Result {
 	switch r.Kind {
 	case Prometheus:
 		return c.prometheus(r)
+	case object:
+		return c.objects(path, content)
+	}
+	c.content(&r, content)
+	return []Result{r}
+}
+
+// content checks what needs no other file.
+func (c *Checker) content(r *Result, content []byte) {
+	switch r.Kind {
 	case Rules:
-		c.rules(&r, content, model.UTF8Validation)
+		c.rules(r, content, model.UTF8Validation)
 	case Adapter:
-		r.Errors = adapter.Check(path, content, c.Parser)
-		if conf, err := adapter.ParseConfig(path, content); err == nil {
+		r.Errors = adapter.Check(r.File, content, c.Parser)
+		if conf, err := adapter.ParseConfig(r.File, content); err == nil {
 			r.Holds = fmt.Sprintf("%s, %s", count(len(conf.Rules), "rule"), count(len(conf.ExternalRules), "external rule"))
 		}
 	case Dashboard:
-		r.Errors, r.Warnings = c.Dashboards(path, content, c.Parser)
+		r.Errors, r.Warnings = c.Dashboards(r.File, content, c.Parser)
 	}
-	return []Result{r}
 }
 
 func (c *Checker) prometheus(r Result) []Result {
@@ -188,7 +200,7 @@ func kindOf(path string, content []byte) (Kind, error) {
 	}
 	switch {
 	case has("apiVersion", "kind"):
-		return "", fmt.Errorf("%s: %w: it is a Kubernetes object (check the file that is in it)", path, ErrKind)
+		return object, nil
 	case has("groups"):
 		return Rules, nil
 	case has("rules", "externalRules", "resourceRules"):

@@ -61,9 +61,59 @@ func TestBadFiles(t *testing.T) {
 	f("x.yml", "foo: 1\n",
 		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard (say which with --as)")
 	f("x.yml", "apiVersion: v1\nkind: ConfigMap\n",
-		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard: it is a Kubernetes object (check the file that is in it)")
+		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard: its Kubernetes objects are no ConfigMap with such a file, and no PrometheusRule")
 	f("x.yml", "groups: [\n",
 		`x.yml:1: invalid rules: did not find expected node content (look at the indentation and brackets there and one line above)`)
+}
+
+// Files in Kubernetes objects are checked where they are, with the lines of the
+// whole.
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	const text = `apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: ConfigMap
+  data:
+    note: |
+      nothing to check
+    short: "groups: ["
+    prometheus.yml: |
+      global:
+        scrape_intervall: 1s
+    adapter.yml: |
+
+      rules:
+      - seriesQuery: up
+        nam: {}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+spec:
+  groups:
+  - name: g
+
+    rules:
+    - record: a
+      expr: sum(
+  other: {}
+`
+	dir := write(t, map[string]string{"objects.yml": text, "broken.yml": "kind: ConfigMap\ndata: [\n"})
+	require.Equal(t, []string{
+		`objects.yml:12: unknown field "scrape_intervall" (did you mean scrape_interval?)`,
+		`objects.yml:17: rules[0]: field nam not found (remove it or correct its spelling)`,
+		`objects.yml:28: invalid rules: unknown field "other" (remove it or correct its spelling)`,
+	}, lines(dir, newChecker().File(filepath.Join(dir, "objects.yml"), Auto)))
+	broken := lines(dir, newChecker().File(filepath.Join(dir, "broken.yml"), Auto))
+	require.Len(t, broken, 1)
+	require.Contains(t, broken[0], "broken.yml: yaml: line 2: did not find expected node content (look")
+
+	fixed := strings.NewReplacer("intervall", "interval", "nam: {}", "resources: {template: 'x_<<.Resource>>'}\n        metricsQuery: up", "  other: {}\n", "", "sum(", "b").Replace(text)
+	dir = write(t, map[string]string{"objects.yml": fixed})
+	got := newChecker().File(filepath.Join(dir, "objects.yml"), Auto)
+	require.Empty(t, lines(dir, got))
+	require.Len(t, got, 3)
 }
 
 // A prometheus.yml brings its rule files along, and good files say what is in them.
