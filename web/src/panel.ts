@@ -1,10 +1,11 @@
 // One panel of the overview: its queries carried on from tick to tick, and its chart.
 
 import { APIError, type Client } from "./api.ts";
+import { Carrier } from "./carry.ts";
 import { Chart } from "./chart.ts";
 import { h, setText } from "./dom.ts";
 import { clock } from "./format.ts";
-import { carryOn, firstTime, frameOf, join, type Frame, type Grid } from "./frame.ts";
+import { firstTime, join, type Frame, type Grid } from "./frame.ts";
 import { expand, type Panel, type Vars } from "./layers.ts";
 
 export interface Tick {
@@ -14,15 +15,12 @@ export interface Tick {
   signal: AbortSignal;
 }
 
-/** Steps that are asked again, since samples of the last moments may come late. */
-const overlap = 12;
-
 export class PanelView {
   readonly el: HTMLElement;
   readonly #chart: Chart;
   readonly #head: HTMLElement;
   readonly #note: HTMLElement;
-  readonly #known = new Map<string, Frame>();
+  readonly #carrier = new Carrier();
   #panel: Panel;
   #frame: Frame | null = null;
   #headline = "";
@@ -68,8 +66,11 @@ export class PanelView {
   /** Asks for what is new. An error of the API is shown here; one of the connection is for the caller. */
   async load(tick: Tick): Promise<void> {
     try {
-      const frames = await Promise.all(this.#panel.queries.map((q) => this.#fetch(expand(q.expr, tick.vars), q.legend, tick)));
-      this.#frame = join(frames, this.#panel.order);
+      const exact = this.#panel.top ?? false;
+      const asks = this.#panel.queries.map((q) => ({ ...tick, expr: expand(q.expr, tick.vars), legend: q.legend, exact }));
+      const answers = await Promise.all(asks.map((a) => this.#carrier.fetch(a)));
+      this.#carrier.retain(asks.map((a) => a.expr));
+      this.#frame = join(answers.map((a) => a.frame), this.#panel.order);
       this.#say(this.hasData ? "" : this.#panel.empty, false);
     } catch (err) {
       if (!(err instanceof APIError) || err.failure !== "api") throw err;
@@ -90,28 +91,6 @@ export class PanelView {
 
   destroy(): void {
     this.#chart.destroy();
-  }
-
-  async #fetch(expr: string, legend: string, tick: Tick): Promise<Frame> {
-    const { grid, client, signal } = tick;
-    const old = this.#known.get(expr);
-    const window = grid.end - grid.start;
-    const lastTime = old?.times.at(-1);
-    if (old && lastTime !== undefined) {
-      const start = Math.max(grid.start, lastTime - overlap * grid.step);
-      const part = { ...grid, start };
-      const fresh = frameOf((await client.queryRange(expr, part, signal)).data, part, legend);
-      const carried = carryOn(old, fresh, window, this.#panel.top ?? false);
-      if (carried) return this.#keep(expr, carried);
-    }
-    return this.#keep(expr, frameOf((await client.queryRange(expr, grid, signal)).data, grid, legend));
-  }
-
-  #keep(expr: string, frame: Frame): Frame {
-    // Only the queries of the panel as it is now are worth keeping.
-    if (this.#known.size >= this.#panel.queries.length && !this.#known.has(expr)) this.#known.clear();
-    this.#known.set(expr, frame);
-    return frame;
   }
 
   #say(text: string, bad: boolean): void {
