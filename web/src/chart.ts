@@ -127,6 +127,11 @@ export class Chart {
     const used = new Set(this.#colour.values());
     for (const s of series) {
       if (this.#colour.has(s.key)) continue;
+      // Limits and targets stand behind what is measured against them.
+      if (this.#o.dashed?.(s)) {
+        this.#colour.set(s.key, "--quiet-line");
+        continue;
+      }
       const meaning = tone(s.label);
       let pick = meaning !== null && !used.has(meaning) ? meaning : null;
       for (let i = 1; pick === null && i <= colours; i++) if (!used.has(`--s${i}`)) pick = `--s${i}`;

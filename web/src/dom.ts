@@ -54,3 +54,17 @@ export function choice(
     ),
   );
 }
+
+/** Lets the up and down arrows move the focus along the elements of a list that a selector names. */
+export function moveByArrows(list: HTMLElement, selector: string): void {
+  list.addEventListener("keydown", (e) => {
+    const step = e.key === "ArrowDown" ? 1 : e.key === "ArrowUp" ? -1 : 0;
+    const from = e.target as HTMLElement;
+    if (step === 0 || !from.matches(selector)) return;
+    const all = [...list.querySelectorAll<HTMLElement>(selector)];
+    const to = all[all.indexOf(from) + step];
+    if (!to) return;
+    e.preventDefault();
+    to.focus();
+  });
+}

@@ -1,7 +1,7 @@
 // Numbers as people read them: units, ages and times of the local zone.
 
-/** How a value is shown; bytes are powers of 1024, a ratio is shown as percent, cores below one as kubectl does (250m). */
-export type Unit = "bytes" | "bytes/s" | "ratio" | "seconds" | "cores" | "/s" | "count" | "plain";
+/** How a value is shown; bytes are powers of 1024, a ratio is shown as percent, a percent as it is, cores below one as kubectl does (250m). */
+export type Unit = "bytes" | "bytes/s" | "ratio" | "percent" | "seconds" | "cores" | "/s" | "count" | "plain";
 
 const IEC = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const SI: [number, string][] = [
@@ -65,6 +65,8 @@ export function formatValue(v: number | null | undefined, unit: Unit): string {
       return `${bytes(v)}/s`;
     case "ratio":
       return `${digits(Math.round(v * 1e4) / 100)} %`;
+    case "percent":
+      return `${digits(v)} %`;
     case "seconds":
       return seconds(v);
     case "cores":

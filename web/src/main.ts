@@ -2,13 +2,16 @@
 
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
+import { alerts } from "./alerting/alerts.ts";
 import { Client } from "./api.ts";
+import { autoscaling } from "./autoscaling/autoscaling.ts";
 import { Connection } from "./connection.ts";
 import { h } from "./dom.ts";
 import { explore } from "./explore/explore.ts";
 import { notFound } from "./notfound.ts";
 import { overview } from "./overview.ts";
 import { match, section, type Route } from "./route.ts";
+import { status } from "./status.ts";
 import { targets } from "./targets.ts";
 import type { View, ViewMaker } from "./view.ts";
 
@@ -16,7 +19,10 @@ import type { View, ViewMaker } from "./view.ts";
 const routes: readonly Route<ViewMaker>[] = [
   { path: "", nav: "Overview", view: overview },
   { path: "explore", also: ["query", "graph"], nav: "Explore", view: explore },
+  { path: "alerts", also: ["rules"], nav: "Alerts", view: alerts },
+  { path: "autoscaling", nav: "Autoscaling", view: autoscaling },
   { path: "targets", nav: "Targets", view: targets },
+  { path: "status", also: ["config", "flags", "runtime-info", "tsdb-status", "alertmanager-discovery"], nav: "Status", view: status },
 ];
 
 const base = new URL(document.baseURI);

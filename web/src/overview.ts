@@ -7,13 +7,18 @@ import { gridOf, stepFor } from "./frame.ts";
 import { layersFor, layerState, namingQuery, quote, rateWindow, type Layer, type Naming } from "./layers.ts";
 import { PanelView } from "./panel.ts";
 import { Poller } from "./poller.ts";
-import { checks, linesPerCheck, problemsOf, targetProblems, type Problem } from "./problems.ts";
+import { alertProblems, alertsQuery, checks, linesPerCheck, problemsOf, targetProblems, type Problem } from "./problems.ts";
 import { rangeOf, ranges } from "./range.ts";
 import { unexpected, type Context, type View } from "./view.ts";
 
 const refreshMs = 5000;
 /** Targets, hosts and checks change less and cost more than charts. */
 const surroundingsEvery = 3;
+/** All targets in full are megabytes in a large cluster: they are asked for that much less often. */
+const manyTargets = 1000;
+const manyTargetsEvery = 12;
+/** Rules that fire at once; the page names the first of them. */
+const maxAlerts = 200;
 const rankOrder = { down: 0, live: 1, absent: 2 };
 
 interface LayerView {
@@ -129,7 +134,7 @@ class Overview implements View {
   /** What the charts' queries depend on. */
   async #look(signal: AbortSignal): Promise<void> {
     const [targets, hosts, kinds] = await Promise.all([
-      this.#ctx.client.targets(signal),
+      this.#targets(signal),
       this.#ask("count by (instance) (node_load1)", signal),
       this.#ask(namingQuery, signal),
     ]);
@@ -141,14 +146,21 @@ class Overview implements View {
     for (const layer of layersFor(naming)) this.#redefine(layer);
   }
 
+  #targets(signal: AbortSignal): Promise<Target[]> {
+    const { targets } = this.#around;
+    const rest = targets.length > manyTargets && (this.#turn - 1) % manyTargetsEvery !== 0;
+    return rest ? Promise.resolve(targets) : this.#ctx.client.targets(signal);
+  }
+
   /** What stands beside the charts. */
   async #lookFurther(signal: AbortSignal): Promise<void> {
-    const [facts, ...found] = await Promise.all([
+    const [facts, alerts, ...found] = await Promise.all([
       this.#facts((expr) => this.#ask(expr, signal), this.#instance()),
+      this.#ask(alertsQuery, signal, maxAlerts).catch(onlyAPI),
       // A check that the engine refuses must not take the page with it.
       ...checks.map((c) => this.#ask(c.expr, signal, linesPerCheck + 1).catch(onlyAPI)),
     ]);
-    const problems = [...targetProblems(this.#around.targets), ...checks.flatMap((c, i) => problemsOf(c, found[i] ?? []))];
+    const problems = [...alertProblems(alerts), ...targetProblems(this.#around.targets), ...checks.flatMap((c, i) => problemsOf(c, found[i] ?? []))];
     this.#around = { ...this.#around, problems, facts };
     this.#showProblems();
     for (const l of this.#layers) if (l.layer.id === "node") setText(l.facts, facts);

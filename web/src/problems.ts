@@ -1,5 +1,6 @@
 // What is wrong now: the list at the top of the overview.
 
+import { severityRank } from "./alerting/rules.ts";
 import { sampleNumber, type InstantSeries, type Labels, type Target } from "./api.ts";
 import { exploreLink } from "./explore/address.ts";
 import { formatValue } from "./format.ts";
@@ -21,11 +22,6 @@ const object = (kind: string, l: Labels): string => [l["namespace"], l[kind]].fi
 
 /** Queries that return a series for each thing that is wrong. */
 export const checks: readonly Check[] = [
-  {
-    severity: "bad",
-    expr: `ALERTS{alertstate="firing"}`,
-    line: (l) => `Alert ${l["alertname"] ?? ""} fires${l["instance"] ? ` on ${l["instance"]}` : ""}`,
-  },
   {
     severity: "bad",
     expr: `kube_node_status_condition{condition="Ready",status="true"} == 0`,
@@ -53,6 +49,30 @@ export const checks: readonly Check[] = [
   },
 ];
 
+/** Firing alerts, counted by the server: one that fires for each of 5,000 pods is one line. */
+export const alertsQuery = `count by (alertname, severity) (ALERTS{alertstate="firing"})`;
+/** More rules than these that fire at once are read on their own page. */
+const alertLines = 12;
+
+/** The alerts that fire, the most severe first; information and watchdogs are no problem. */
+export function alertProblems(series: InstantSeries[]): Problem[] {
+  const rank = (s: InstantSeries): number => severityRank(s.metric);
+  const information = severityRank({ severity: "info" });
+  const all = series.filter((s) => rank(s) < information).sort((a, b) => rank(a) - rank(b));
+  const lines = all.slice(0, alertLines).map((s): Problem => {
+    const { alertname = "", severity = "" } = s.metric;
+    const n = sampleNumber(s.value?.[1] ?? "1");
+    return {
+      severity: severity === "warning" ? "warn" : "bad",
+      text: `Alert ${alertname} fires${n > 1 ? ` ${n} times` : ""}${severity === "" ? "" : ` (${severity})`}`,
+      href: `./alerts?${new URLSearchParams({ search: alertname, state: "firing" }).toString()}`,
+    };
+  });
+  const rest = all.length - lines.length;
+  if (rest > 0) lines.push({ severity: "warn", text: `… and ${rest} more alerts`, href: "./alerts?state=firing" });
+  return lines;
+}
+
 /** How many lines one check adds before it only counts. */
 export const linesPerCheck = 3;
 
@@ -78,6 +98,10 @@ export function targetProblems(targets: Target[]): Problem[] {
   }
   return [...byJob].map(([job, down]) => {
     const all = targets.filter((t) => t.scrapePool === job).length;
-    return { severity: "bad", text: `${down.length} of ${all} ${all === 1 ? "target" : "targets"} of ${job} down`, href: "./targets" };
+    return {
+      severity: "bad",
+      text: `Job ${job}: ${down.length} of ${all} ${all === 1 ? "target" : "targets"} down`,
+      href: `./targets?${new URLSearchParams({ search: job, unhealthy: "1" }).toString()}`,
+    };
   });
 }

@@ -1,6 +1,7 @@
 // The targets of all jobs, sorted and searched; no DOM here.
 
 import type { Target } from "./api.ts";
+import { parseDuration } from "./range.ts";
 
 export interface Job {
   name: string;
@@ -22,14 +23,34 @@ export function jobsOf(targets: Target[]): Job[] {
   const jobs = [...byName].map(([name, list]) => ({
     name,
     targets: list.sort(
-      (a, b) => healthOrder[a.health] - healthOrder[b.health] || a.scrapeUrl.localeCompare(b.scrapeUrl),
+      (a, b) => healthOrder[a.health] - healthOrder[b.health] || byText(a.scrapeUrl, b.scrapeUrl),
     ),
     down: list.filter((t) => t.health === "down").length,
     unknown: list.filter((t) => t.health === "unknown").length,
   }));
   return jobs.sort(
-    (a, b) => b.down - a.down || b.unknown - a.unknown || a.name.localeCompare(b.name),
+    (a, b) => b.down - a.down || b.unknown - a.unknown || byText(a.name, b.name),
   );
+}
+
+/** Plain order: that of a language takes a second for ten thousand addresses. */
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * How long until the targets are worth asking again, in milliseconds: nothing
+ * changes faster than the shortest scrape interval, and an answer that took
+ * long is dear to both sides.
+ */
+export function refreshAfter(targets: Target[], tookMs: number): number {
+  const shortest = targets.reduce((least, t) => Math.min(least, parseDuration(t.scrapeInterval) ?? 60), 60);
+  return Math.max(shortest * 1000, 5000, 20 * tookMs);
+}
+
+/** Rows of one job before "show more": fewer when there are many jobs, so that the page stays one. */
+export function rowsPerJob(jobs: number): number {
+  return Math.min(50, Math.max(5, Math.floor(1000 / Math.max(1, jobs))));
 }
 
 /** Whether each word of the search is somewhere in the target's job, address, labels or error. */

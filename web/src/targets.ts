@@ -4,12 +4,12 @@ import type { Target } from "./api.ts";
 import { h, setText } from "./dom.ts";
 import { formatAge, formatValue } from "./format.ts";
 import { Poller } from "./poller.ts";
-import { jobsOf, matches, scrapeTime, type Job } from "./scrapes.ts";
+import { jobsOf, matches, refreshAfter, rowsPerJob, scrapeTime, type Job } from "./scrapes.ts";
 import { unexpected, type Context, type View } from "./view.ts";
 
-const refreshMs = 5000;
-/** Rows of one job before "show all"; a job of 500 nodes is read by its first rows. */
-const rowsPerJob = 50;
+/** More rows of a job at each "show more", and jobs on the page before that. */
+const moreRows = 500;
+const jobsAtOnce = 200;
 
 class Targets implements View {
   readonly title = "Targets";
@@ -20,8 +20,11 @@ class Targets implements View {
   readonly #list = h("div", { class: "jobs" });
   readonly #search;
   readonly #onlyBad;
-  readonly #whole = new Set<string>();
+  /** Rows that were asked for beyond the first ones, by job. */
+  readonly #extra = new Map<string, number>();
   #targets: Target[] | null = null;
+  #tookMs = 0;
+  #first = 50;
   #shown = "";
 
   constructor(ctx: Context) {
@@ -48,10 +51,12 @@ class Targets implements View {
       this.#list,
     );
     this.#poller = new Poller({
-      intervalMs: refreshMs,
+      intervalMs: () => refreshAfter(this.#targets ?? [], this.#tookMs),
       task: async (signal) => {
+        const began = performance.now();
         this.#targets = await ctx.client.targets(signal);
         this.#show();
+        this.#tookMs = performance.now() - began;
       },
       onError: (err) => {
         if (err instanceof Error && err.name === "APIError" && this.#targets === null) {
@@ -91,24 +96,28 @@ class Targets implements View {
         : `${all.length} targets, ${down} down${of}`,
     );
     this.#summary.classList.toggle("bad", down > 0);
-    const jobs = jobsOf(shown);
+    const found = jobsOf(shown);
+    const jobs = found.slice(0, jobsAtOnce);
+    this.#first = rowsPerJob(jobs.length);
     // Rows are made anew only when more than times has changed, so that focus and selection survive.
-    const shape = JSON.stringify(jobs.map((j) => [this.#whole.has(j.name), j.targets.map((t) => [t.scrapeUrl, t.health, t.lastError])]));
+    const shape = JSON.stringify([found.length, jobs.map((j) => [j.name, j.targets.length, this.#visible(j).map((t) => [t.scrapeUrl, t.health, t.lastError])])]);
     if (shape !== this.#shown) {
       this.#shown = shape;
-      this.#list.replaceChildren(...jobs.map((j) => this.#job(j)));
+      const rest = found.length - jobs.length;
+      const left = rest > 0 && h("p", { class: "note" }, `${rest} more jobs are not shown; search to see them.`);
+      this.#list.replaceChildren(...jobs.map((j) => this.#job(j)), ...(left ? [left] : []));
     }
     this.#times(jobs);
   }
 
   #visible(job: Job): Target[] {
-    return this.#whole.has(job.name) ? job.targets : job.targets.slice(0, rowsPerJob);
+    return job.targets.slice(0, this.#first + (this.#extra.get(job.name) ?? 0));
   }
 
   #job(job: Job): HTMLElement {
     const up = job.targets.length - job.down - job.unknown;
     const rest = job.targets.length - this.#visible(job).length;
-    const more = h("button", { type: "button", onclick: () => this.#showWhole(job.name) }, `Show ${rest} more`);
+    const more = h("button", { type: "button", onclick: () => this.#showMore(job.name) }, `Show ${Math.min(rest, moreRows)} of ${rest} more`);
     return h(
       "section",
       { class: "job", "data-down": job.down },
@@ -128,8 +137,8 @@ class Targets implements View {
     );
   }
 
-  #showWhole(job: string): void {
-    this.#whole.add(job);
+  #showMore(job: string): void {
+    this.#extra.set(job, (this.#extra.get(job) ?? 0) + moreRows);
     this.#show();
   }
 

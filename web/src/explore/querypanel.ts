@@ -51,7 +51,7 @@ export class QueryPanel {
   constructor(o: PanelOptions) {
     this.#o = o;
     this.#editor = new QueryEditor(o.client, o.expr, o.number === 1 ? "PromQL query" : `PromQL query ${o.number}`, o.onRun);
-    this.#remove = h("button", { type: "button", class: "quiet", "aria-label": `Remove query ${o.number}`, title: "Remove", onclick: o.onRemove }, "✕");
+    this.#remove = h("button", { type: "button", class: "icon", "aria-label": `Remove query ${o.number}`, title: "Remove", onclick: o.onRemove }, "✕");
     this.#graphPart = h("section", { "aria-label": `Graph of query ${o.number}` }, this.#graph);
     this.#output = h(
       "div",

@@ -64,6 +64,13 @@ test("a range carries its grid", async () => {
   assert.equal(calls[0]?.body, "query=up&start=1&end=2&step=0.5");
 });
 
+test("anything of the API, with its parameters", async () => {
+  const { client, calls } = clientOf(json({ status: "success", data: { groups: null } }));
+  assert.deepEqual(await client.rules(), []);
+  await client.get("labels", { limit: 5, "match[]": ["a", "b&c"] });
+  assert.deepEqual(calls.map((c) => c.url), ["http://host/strata/api/v1/rules", "http://host/strata/api/v1/labels?limit=5&match%5B%5D=a&match%5B%5D=b%26c"]);
+});
+
 test("targets, none included", async () => {
   const { client } = clientOf(json({ status: "success", data: { activeTargets: null } }));
   assert.deepEqual(await client.targets(), []);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Target } from "../../src/api.ts";
 import { containerLayer, expand, hostPart, layersFor, layerState, namingQuery, quote, rateWindow, type Layer } from "../../src/layers.ts";
-import { checks, problemsOf, targetProblems } from "../../src/problems.ts";
-import { parseDuration, rangeOf } from "../../src/range.ts";
+import { alertProblems, checks, problemsOf, targetProblems } from "../../src/problems.ts";
+import { anyRange, parseDuration, rangeOf } from "../../src/range.ts";
 
 function target(job: string, health: Target["health"], lastError = "", scrapeInterval = "15s"): Target {
   return {
@@ -105,8 +105,27 @@ test("problems name what is wrong and where to look", () => {
   assert.deepEqual(lines.map((l) => l.text), ["Node a is not ready", "Node b is not ready", "Node c is not ready", "… and more of these"]);
   assert.match(lines[0]?.href ?? "", /^\.\/explore\?expr=kube_node/);
   assert.deepEqual(targetProblems([target("a", "up"), target("b", "down"), target("b", "up")]).map((p) => p.text), [
-    "1 of 2 targets of b down",
+    "Job b: 1 of 2 targets down",
   ]);
+});
+
+test("alerts that fire, the most severe first, each rule once", () => {
+  const series = [
+    ["Slow", "warning", "1"],
+    ["Watchdog", "none", "1"],
+    ["Note", "info", "1"],
+    ["Unnamed", "", "1"],
+    ["Down", "critical", "3"],
+  ].map(([alertname, severity, n]) => ({ metric: { alertname, ...(severity ? { severity } : {}) } as Record<string, string>, value: [0, n] as [number, string] }));
+  assert.deepEqual(alertProblems(series).map((p) => [p.severity, p.text]), [
+    ["bad", "Alert Down fires 3 times (critical)"],
+    ["warn", "Alert Slow fires (warning)"],
+    ["bad", "Alert Unnamed fires"],
+  ]);
+  assert.equal(alertProblems(series)[0]?.href, "./alerts?search=Down&state=firing");
+  const many = Array.from({ length: 30 }, (_, i) => ({ metric: { alertname: `A${i}`, severity: "critical" } }));
+  const lines = alertProblems(many);
+  assert.deepEqual([lines.length, lines.at(-1)?.text], [13, "… and 18 more alerts"]);
 });
 
 test("durations and ranges", () => {
@@ -116,4 +135,7 @@ test("durations and ranges", () => {
   assert.equal(rangeOf("6h").seconds, 21600);
   assert.equal(rangeOf("nonsense").id, "15m");
   assert.equal(rangeOf(null).id, "15m");
+  assert.deepEqual(anyRange("45m"), { id: "45m", seconds: 2700, label: "45m" });
+  assert.equal(anyRange("1d")?.label, "1 day");
+  for (const bad of [null, "", "x", "10ms", "11y"]) assert.equal(anyRange(bad), null, String(bad));
 });

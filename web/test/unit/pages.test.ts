@@ -4,7 +4,7 @@ import type { Target } from "../../src/api.ts";
 import { Poller } from "../../src/poller.ts";
 import { isLong, leftOut, rowsOf } from "../../src/result.ts";
 import { match, section } from "../../src/route.ts";
-import { jobsOf, matches, scrapeTime } from "../../src/scrapes.ts";
+import { jobsOf, matches, refreshAfter, rowsPerJob, scrapeTime } from "../../src/scrapes.ts";
 
 test("addresses of the views", () => {
   const routes = [
@@ -75,6 +75,30 @@ test("targets by job, unhealthy first", () => {
   }
   assert.equal(scrapeTime(bad), null);
   assert.equal(scrapeTime({ ...bad, lastScrape: "1970-01-01T00:00:05Z" }), 5);
+});
+
+test("targets are asked as often as they change, and less when they are dear", () => {
+  const every = (scrapeInterval: string): Target => ({ scrapeInterval }) as Target;
+  assert.equal(refreshAfter([], 0), 60_000);
+  assert.equal(refreshAfter([every("30s"), every("5m")], 10), 30_000);
+  assert.equal(refreshAfter([every("1s")], 10), 5000);
+  assert.equal(refreshAfter([every("1s")], 2000), 40_000);
+  for (const [jobs, rows] of [[1, 50], [20, 50], [50, 20], [200, 5], [5000, 5], [0, 50]] as const) assert.equal(rowsPerJob(jobs), rows);
+});
+
+test("a poller that starts waits first", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  let runs = 0;
+  const poller = new Poller({ intervalMs: () => 500, task: async () => void runs++, onError: assert.ifError, visible: () => true });
+  try {
+    poller.start();
+    assert.equal(runs, 0);
+    mock.timers.tick(500);
+    assert.equal(runs, 1);
+    poller.stop();
+  } finally {
+    mock.timers.reset();
+  }
 });
 
 test("a poller waits for its task, survives its failure, rests unseen and stops", async () => {
