@@ -6,6 +6,7 @@ import { alerts } from "./alerting/alerts.ts";
 import { Client } from "./api.ts";
 import { autoscaling } from "./autoscaling/autoscaling.ts";
 import { Connection } from "./connection.ts";
+import { dashboard, dashboards } from "./dashboard/lazy.ts";
 import { h } from "./dom.ts";
 import { explore } from "./explore/explore.ts";
 import { notFound } from "./notfound.ts";
@@ -18,6 +19,8 @@ import type { View, ViewMaker } from "./view.ts";
 /** All views, in the order of the navigation. */
 const routes: readonly Route<ViewMaker>[] = [
   { path: "", nav: "Overview", view: overview },
+  { path: "dashboards", nav: "Dashboards", view: dashboards },
+  { path: "dashboards/:uid", view: dashboard },
   { path: "explore", also: ["query", "graph"], nav: "Explore", view: explore },
   { path: "alerts", also: ["rules"], nav: "Alerts", view: alerts },
   { path: "autoscaling", nav: "Autoscaling", view: autoscaling },

@@ -209,7 +209,8 @@ function readPanel(raw: unknown, i: number): Panel {
     targets: list(p["targets"]).map((t, n) => readTarget(t, n, p["datasource"])),
     defaults: obj(at(p, "fieldConfig", "defaults")),
     overrides: list(at(p, "fieldConfig", "overrides")).map(readOverride),
-    options: obj(p["options"]),
+    // Text panels had it beside the options once.
+    options: p["type"] === "text" ? { content: p["content"], mode: p["mode"], ...obj(p["options"]) } : obj(p["options"]),
     transformations: list(p["transformations"])
       .filter((t) => at(t, "disabled") !== true)
       .map((t) => ({ id: str(at(t, "id")), options: obj(at(t, "options")) })),

@@ -125,7 +125,7 @@ export class PanelView {
     const queries = this.#data.exprs(m);
     if (!Object.hasOwn(bodies, type)) {
       const links = queries.map((q) => h("li", {}, h("a", { href: this.#href([q]) }, q)));
-      return [h("p", {}, `Panels of type ${type === "" ? "(none)" : type} are not shown here.`), links.length > 0 ? h("ul", { class: "d-queries" }, ...links) : ""].filter((n): n is HTMLElement => n !== "");
+      return [h("p", {}, `Panels of type ${type === "" ? "(none)" : type} are not shown here.`), ...(links.length > 0 ? [h("ul", { class: "d-queries" }, ...links)] : [])];
     }
     if (queries.length > 0) return null;
     return [h("p", {}, foreign.length > 0 ? `Its queries need a data source of type ${foreign.join(", ")}, which is not here.` : "This panel has no query.")];
@@ -133,7 +133,7 @@ export class PanelView {
 
   #text(m: Moment): Node[] {
     const o = this.panel.options;
-    const content = inText(str(o["content"]) || str((this.panel as unknown as Record<string, unknown>)["content"]), this.#scope(m));
+    const content = inText(str(o["content"]), this.#scope(m));
     const mode = str(o["mode"], "markdown");
     const parts = mode === "code" ? [h("pre", { tabindex: 0 }, h("code", {}, content))] : markdown(mode === "html" ? withoutTags(content) : content);
     return [h("div", { class: "d-text" }, ...parts)];
@@ -144,11 +144,11 @@ export class PanelView {
     const noValue = str(this.panel.defaults["noValue"]);
     const names = [...new Set(data.exprs.flatMap(metricNames))];
     const missing = await this.#env.names.missing(names, m.from, m.to);
-    const why = [h("span", {}, noValue === "" ? "No series match" : "No series match")];
-    if (missing.length === 0) why.push(h("span", {}, names.length > 0 ? " these labels in this time range." : "."));
+    const why: (Node | string)[] = ["No series match"];
+    if (missing.length === 0) why.push(names.length > 0 ? " these labels and conditions in this time range." : ".");
     else {
-      why.push(h("span", {}, missing.length === names.length && missing.length === 1 ? "; the store has no metric of that name: " : "; the store has no metrics named "));
-      missing.forEach((n, i) => why.push(h("code", {}, n), h("span", {}, i < missing.length - 1 ? ", " : ".")));
+      why.push("; not in the store: ");
+      missing.forEach((n, i) => why.push(h("code", {}, n), i < missing.length - 1 ? ", " : "."));
     }
     const reason = h("p", { class: "d-why" }, ...why);
     return noValue === "" ? [reason] : [h("p", { class: "d-novalue" }, noValue), reason];
