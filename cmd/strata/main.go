@@ -36,6 +36,7 @@ func commands() []command {
 		upCommand(),
 		serverCommand(),
 		coreCommand(),
+		checkCommand(),
 		probeCommand(),
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/strata-metrics/strata/dashboards/lint"
 	"github.com/strata-metrics/strata/pipeline/adapter"
 	"github.com/strata-metrics/strata/pipeline/discover"
 	"github.com/strata-metrics/strata/pipeline/rule"
@@ -59,15 +60,10 @@ type Result struct {
 	Warnings []error
 }
 
-// Dashboards checks the content of a dashboard; see package dashboards.
-type Dashboards func(name string, content []byte, p parser.Parser) (errs, warnings []error)
-
 // Checker checks files.
 type Checker struct {
 	// Parser is that of the server's PromQL.
 	Parser parser.Parser
-	// Dashboards checks files of that kind.
-	Dashboards Dashboards
 }
 
 // Find lists the files behind a path: of a directory, those with the endings of
@@ -130,7 +126,7 @@ func (c *Checker) content(r *Result, content []byte) {
 			r.Holds = fmt.Sprintf("%s, %s", count(len(conf.Rules), "rule"), count(len(conf.ExternalRules), "external rule"))
 		}
 	case Dashboard:
-		r.Errors, r.Warnings = c.Dashboards(r.File, content, c.Parser)
+		r.Errors, r.Warnings = lint.Dashboard(r.File, content, c.Parser)
 	}
 }
 

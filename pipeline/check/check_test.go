@@ -58,6 +58,8 @@ func TestBadFiles(t *testing.T) {
 	f("a.yml", "rules:\n- seriesQuery: up\n  metricsQuery: 'sum(<<.Series)'\n- seriesQuery: '{'\n  metricsQuery: up\n",
 		"a.yml:3: rules[0].metricsQuery: template: metricsQuery:1: unexpected right paren (write a Go template with the delimiters << and >>)",
 		`a.yml:4: rules[1].seriesQuery: seriesQuery "{": 1:2: parse error: unexpected end of input inside braces (write a series selector, such as http_requests_total{pod!=""})`)
+	f("d.json", "{\"panels\": [,]}",
+		"d.json:1:13: the JSON is broken: invalid character ',' looking for beginning of value (often a comma or a bracket before this place)")
 	f("x.yml", "foo: 1\n",
 		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard (say which with --as)")
 	f("x.yml", "apiVersion: v1\nkind: ConfigMap\n",
@@ -114,6 +116,22 @@ spec:
 	got := newChecker().File(filepath.Join(dir, "objects.yml"), Auto)
 	require.Empty(t, lines(dir, got))
 	require.Len(t, got, 3)
+}
+
+// What Strata comes with passes its own check.
+func TestOwnFiles(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"grafana", "rules"} {
+		files, err := Find(filepath.Join("../../dashboards", dir))
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, file := range files {
+			if strings.Contains(file, "/tests/") {
+				continue // promtool's
+			}
+			require.Empty(t, lines("", newChecker().File(file, Auto)))
+		}
+	}
 }
 
 // A prometheus.yml brings its rule files along, and good files say what is in them.
