@@ -331,25 +331,21 @@ type reads struct {
 
 // read asks every 200 ms until ctx ends.
 func read(ctx context.Context, paths map[string]string) map[string]*reads {
-	all, answered := map[string]*reads{}, map[string]time.Time{}
+	all, last := map[string]*reads{}, map[string]time.Time{}
 	for name := range paths {
-		all[name], answered[name] = &reads{}, time.Now()
+		all[name], last[name] = &reads{}, time.Now()
 	}
 	for {
 		for name, path := range paths {
-			body, err := shared.cluster.Raw(context.WithoutCancel(ctx), path)
-			if err == nil && !strings.Contains(string(body), `"items":[{`) {
-				err = fmt.Errorf("an empty answer: %s", body)
-			}
 			r := all[name]
 			r.total++
-			if err != nil {
+			if err := items(context.WithoutCancel(ctx), path); err != nil {
 				r.failed++
-				r.last = err
+				r.last = fmt.Errorf("at %s: %w", time.Now().Format(time.TimeOnly), err)
 				continue
 			}
-			r.gap = max(r.gap, time.Since(answered[name]))
-			answered[name] = time.Now()
+			r.gap = max(r.gap, time.Since(last[name]))
+			last[name] = time.Now()
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -359,23 +355,35 @@ func read(ctx context.Context, paths map[string]string) map[string]*reads {
 	}
 }
 
+// asked is what an HPA of type Resource and one of type Pods ask.
+func asked(ns string) map[string]string {
+	return map[string]string{
+		"resource": "/apis/metrics.k8s.io/v1beta1/namespaces/" + ns + "/pods",
+		"custom":   "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + ns + "/pods/*/http_requests_per_second",
+	}
+}
+
+// items is the body of a list with something in it.
+func items(ctx context.Context, path string) error {
+	body, err := shared.cluster.Raw(ctx, path)
+	if err == nil && !strings.Contains(string(body), `"items":[{`) {
+		err = fmt.Errorf("an empty answer: %s", body)
+	}
+	return err
+}
+
 // during runs helm under the eyes of a reader of both APIs.
 func during(t *testing.T, ns string, args ...string) map[string]*reads {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan map[string]*reads, 1)
-	go func() {
-		ended <- read(ctx, map[string]string{
-			"resource": "/apis/metrics.k8s.io/v1beta1/namespaces/" + ns + "/pods",
-			"custom":   "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + ns + "/pods/*/http_requests_per_second",
-		})
-	}()
+	go func() { ended <- read(ctx, asked(ns)) }()
 	args = append(args, "--namespace", story.Namespace, "--wait", "--timeout", "5m")
 	start := time.Now()
 	_, failure := helm(t, args...)
 	took := time.Since(start)
-	customAnswers(t, ns)
+	answered(t, ns)
 	stop()
 	all := <-ended
 	require.Empty(t, failure)
@@ -386,22 +394,19 @@ func during(t *testing.T, ns string, args ...string) map[string]*reads {
 	return all
 }
 
-// customAnswers waits until the shop's requests are given ten times in a row.
-func customAnswers(t *testing.T, ns string) {
+// answered waits until each API has answered ten times in a row.
+func answered(t *testing.T, ns string) {
 	t.Helper()
-	path := "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + ns + "/pods/*/http_requests_per_second"
 	row := 0
 	cluster.Eventually(t, 3*time.Minute, func() error {
-		body, err := shared.cluster.Raw(t.Context(), path)
-		switch {
-		case err != nil:
-			row = 0
-			return err
-		case !strings.Contains(string(body), `"items":[{`):
-			row = 0
-			return fmt.Errorf("no pod in %s", body)
+		row++
+		for _, path := range asked(ns) {
+			if err := items(t.Context(), path); err != nil {
+				row = 0
+				return err
+			}
 		}
-		if row++; row < 10 {
+		if row < 10 {
 			return fmt.Errorf("answered %d times", row)
 		}
 		return nil
@@ -414,7 +419,7 @@ func chartUpgrade(t *testing.T) {
 	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
 	_, err := get(t.Context(), "http://"+pod.Status.PodIP+":8180/")
 	require.NoError(t, err)
-	customAnswers(t, ns)
+	answered(t, ns)
 
 	// One server: core is never missed, and the server's pause is what it is.
 	change := []string{"upgrade", "strata", chart(), "--set", "core.metricResolution=14s,scrapeInterval=14s"}
@@ -423,7 +428,7 @@ func chartUpgrade(t *testing.T) {
 	// Two servers: nothing is missed.
 	_, failure := helm(t, "upgrade", "strata", chart(), "--set", "server.replicas=2", "--namespace", story.Namespace, "--wait", "--timeout", "5m")
 	require.Empty(t, failure)
-	customAnswers(t, ns)
+	answered(t, ns)
 	change[len(change)-1] += ",server.replicas=2"
 	for _, args := range [][]string{change, {"rollback", "strata"}} {
 		for name, r := range during(t, ns, args...) {
