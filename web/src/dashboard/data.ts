@@ -171,7 +171,7 @@ export class PanelData {
     const several = results.length > 1;
     const tables = results.flatMap((r): Table[] => {
       const legend = (labels: Labels): string => this.#legend(r, labels, m, []);
-      if (r.instant) return [instantTable(r.instant, r.target.refId, several, legend)];
+      if (r.instant) return [instantTable(r.instant, r.target.refId, several)];
       return r.frame ? seriesTables({ ...r.frame, series: r.frame.series.map((s) => ({ ...s, label: legend(s.labels) })) }, r.target.refId) : [];
     });
     const done = transform(tables, this.#panel.transformations);
@@ -228,7 +228,7 @@ export class PanelData {
       const of = Number.isNaN(total) ? "more" : total.toLocaleString("en");
       out.notes.push(`Showing ${shown.toLocaleString("en")} of ${of} series. Aggregate or select in the query to see fewer.`);
     }
-    const said = results.flatMap((r) => r.warnings).filter((w) => !w.includes("truncated due to limit"));
+    const said = results.flatMap((r) => r.warnings).filter((w) => !w.includes("truncated due to limit") && !w.startsWith("PromQL info"));
     out.notes.push(...new Set(said));
   }
 }

@@ -21,7 +21,7 @@ export interface Table {
 export const rowCount = (t: Table): number => t.columns[0]?.values.length ?? 0;
 
 /** One row a series: its time (milliseconds), labels and value. */
-export function instantTable(data: InstantData, refId: string, several: boolean, name: (labels: Labels) => string): Table {
+export function instantTable(data: InstantData, refId: string, several: boolean): Table {
   const valueName = several ? `Value #${refId}` : "Value";
   const column = (n: string, type: Column["type"], values: Cell[]): Column => ({ name: n, type, values, refId, labels: {} });
   if (data.resultType === "scalar" || data.resultType === "string") {
@@ -33,8 +33,7 @@ export function instantTable(data: InstantData, refId: string, several: boolean,
   const names = [...new Set(series.flatMap((s) => Object.keys(s.metric)))].sort();
   const last = series.map((s) => s.value ?? s.values?.at(-1));
   const value = column(valueName, "number", last.map((v) => (v ? sampleNumber(v[1]) : null)));
-  // A single series gives its value a name that overrides and legends go by.
-  if (series.length === 1 && series[0]) value.labels = { ...series[0].metric, __legend__: name(series[0].metric) };
+  if (series.length === 1 && series[0]) value.labels = series[0].metric;
   return {
     refId,
     columns: [

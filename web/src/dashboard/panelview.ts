@@ -40,7 +40,7 @@ export class PanelView {
   readonly #env: PanelEnv;
   readonly #data: PanelData;
   readonly #title = h("h3");
-  readonly #explore = h("a", { class: "d-icon", hidden: true }, "↗");
+  readonly #explore = h("a", { class: "d-icon", hidden: true }, h("span", { "aria-hidden": "true" }, "↗"));
   readonly #place = h("div", { class: "d-body" });
   readonly #say = h("div", { class: "d-say" }, "Loading …");
   readonly #notes = h("ul", { class: "d-notes", hidden: true });
@@ -52,7 +52,7 @@ export class PanelView {
     this.#data = new PanelData(panel);
     this.el = h(
       "section",
-      { class: "d-panel", "data-panel": panel.id, "data-type": panel.type },
+      { class: "d-panel", "data-panel-id": panel.id, "data-type": panel.type },
       h("header", {}, this.#title, this.#about(), this.#explore),
       this.#place,
       this.#notes,
@@ -109,6 +109,7 @@ export class PanelView {
     this.#body ??= this.#make();
     if (this.#place.firstChild !== this.#body.el) this.#place.replaceChildren(this.#body.el);
     this.#body.show(data);
+    this.#reachable();
     this.el.dataset["state"] = "data";
   }
 
@@ -161,6 +162,18 @@ export class PanelView {
     if (this.#place.firstChild !== this.#say) this.#place.replaceChildren(this.#say);
     this.#body?.destroy();
     this.#body = null;
+    this.#reachable();
+  }
+
+  /** What scrolls is reached by keyboard; what does not is no stop on the way. */
+  #reachable(): void {
+    const el = this.#place.firstElementChild as HTMLElement | null;
+    if (!el || el.matches(".d-chart, .d-table")) return;
+    if (el.scrollHeight > el.clientHeight + 1) {
+      el.tabIndex = 0;
+      el.setAttribute("role", "group");
+      el.setAttribute("aria-label", this.#title.textContent || "Panel");
+    } else for (const a of ["tabindex", "role", "aria-label"]) el.removeAttribute(a);
   }
 
   #note(notes: string[], errors: string[]): void {
@@ -185,7 +198,7 @@ export class PanelView {
   #about(): HTMLElement | null {
     const text = this.panel.description.trim();
     if (text === "") return null;
-    const summary = h("summary", { class: "d-icon", title: text, "aria-label": `About ${this.panel.title || "this panel"}` }, "ⓘ");
+    const summary = h("summary", { class: "d-icon", title: text, "aria-label": `About ${this.panel.title || "this panel"}` }, h("span", { class: "d-info", "aria-hidden": "true" }, "i"));
     const details = h("details", { class: "d-about" }, summary, h("div", {}, ...markdown(text)));
     details.addEventListener("keydown", (e) => {
       if (e.key !== "Escape") return;

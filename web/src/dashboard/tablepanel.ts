@@ -73,9 +73,9 @@ export class TablePanel implements Body {
         const config = configOf(this.#panel, { name: column.name, refId: column.refId, type: column.type });
         const field = new Field(config, i);
         const cell = str(at(field.custom, "cellOptions", "type")) || str(field.custom["displayMode"], "auto");
-        const title = str(config["displayName"]) || column.labels["__legend__"] || column.name;
+        const title = str(config["displayName"]) || column.name;
         const hidden = field.custom["hidden"] === true || at(field.custom, "hideFrom", "viz") === true;
-        return { column, title: column.name === "Value" && title === "" ? "Value" : title, field, cell, hidden };
+        return { column, title, field, cell, hidden };
       })
       .filter((c) => !c.hidden);
   }

@@ -127,7 +127,7 @@ export class TimeSeries implements Body {
         ...Object.fromEntries(scales.map((s) => [s.key, { ...(s.log ? { distr: 3 as const, log: 10 as const } : {}), range: (_u: uPlot, min: number | null, max: number | null) => rangeOf(s.lines, min, max) }])),
       },
       axes: [
-        { ...axis, grid, space: 64, size: 24, gap: 4, values: (_u, splits, _a, _s, incr) => axisLabels(splits, incr) },
+        { ...axis, grid, space: 64, size: 26, gap: 7, values: (_u, splits, _a, _s, incr) => axisLabels(splits, incr) },
         ...scales.map((s, i): uPlot.Axis => this.#axis(s, i, axis, grid)),
       ],
       series: [{}, ...stacked.map((s) => this.#series(s, scales, style))],
@@ -246,6 +246,7 @@ export function rangeOf(lines: readonly Pick<Line, "field">[], low: number | nul
   max = Math.max(max, soft("axisSoftMax") ?? max);
   const filled = lines.some((l) => (num(l.field.custom["fillOpacity"]) ?? 0) > 0 || str(at(l.field.custom, "stacking", "mode"), "none") !== "none" || str(l.field.custom["drawStyle"]) === "bars");
   const log = str(at(first?.custom, "scaleDistribution", "type")) === "log";
+  if (!log && min === 0 && max === 0) max = 1 / 1.06;
   if (!log && min > 0 && (filled || min < max * 0.6)) min = 0;
   if (!log && max < 0 && filled) max = 0;
   const pad = log ? 0 : (max - min || Math.abs(max) || 1) * 0.06;

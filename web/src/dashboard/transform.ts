@@ -145,7 +145,7 @@ const reduceStep: Step = (tables, o) => {
     {
       refId,
       columns: [
-        column("Field", "string", fields.map((f) => f.labels["__legend__"] ?? f.name)),
+        column("Field", "string", fields.map((f) => f.name)),
         ...labels.map((l) => column(l, "string", fields.map((f) => f.labels[l] ?? ""))),
         ...calcs.map((c) => column(reducerLabel(c), "number", fields.map((f) => reduce(c, asNumbers(f.values))))),
       ],
@@ -219,7 +219,7 @@ const calculate: Step = each((t, o) => {
 
 const labelsToFields: Step = (tables) =>
   tables.map((t) => {
-    const labels = [...new Set(t.columns.flatMap((c) => Object.keys(c.labels)))].filter((l) => l !== "__legend__" && !find(t, l)).sort();
+    const labels = [...new Set(t.columns.flatMap((c) => Object.keys(c.labels)))].filter((l) => !find(t, l)).sort();
     const of = (l: string): string => t.columns.find((c) => c.labels[l] !== undefined)?.labels[l] ?? "";
     const made = labels.map((l): Column => ({ name: l, type: "string", values: indexes(t).map(() => of(l)), refId: t.refId, labels: {} }));
     return { ...t, columns: [...t.columns.filter((c) => c.type === "time"), ...made, ...t.columns.filter((c) => c.type !== "time")] };
