@@ -74,6 +74,24 @@ function firstDiagnostic(state: EditorState): string {
   return first;
 }
 
+/**
+ * Typing over a selection, done here and not by the browser: Chromium would
+ * keep the selected text's colours in a style attribute, which our policy
+ * refuses, and each refusal is an error on the console.
+ */
+const typeOver = EditorView.domEventHandlers({
+  beforeinput(e, view) {
+    const { from, to, empty } = view.state.selection.main;
+    if (e.inputType !== "insertText" || e.data === null || empty || view.composing) return false;
+    const text = e.data;
+    const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type", scrollIntoView: true });
+    const taken = view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, text, insert));
+    if (!taken) view.dispatch(insert());
+    e.preventDefault();
+    return true;
+  },
+});
+
 /** Makes an editor. It lives in a shadow root, where its styles are adopted style sheets, which our policy allows. */
 export function codeMirror(client: Client, o: EditingOptions): Editing {
   const names = new Names(client, (type) => operators[type] ?? "=");
@@ -103,6 +121,7 @@ export function codeMirror(client: Client, o: EditingOptions): Editing {
         promql.asExtension(),
         syntaxHighlighting(colours),
         theme,
+        typeOver,
         EditorView.contentAttributes.of({ "aria-label": o.label, spellcheck: "false", autocapitalize: "off" }),
         // An option that is chosen is taken by Enter or Tab; else Enter runs and Tab leaves.
         keymap.of([...completionKeymap, { key: "Tab", run: acceptCompletion }]),
