@@ -180,22 +180,25 @@ func TestChart(t *testing.T) {
 			require.NoError(t, story.Install(context.Background(), shared.cluster, shared.root, slog.Default()))
 		})
 	}
-	plainNode(t, 2)
+	install := plainNode(t, 2)
 	t.Cleanup(func() { // what a failure has left, before the node's parts go
 		_, err := shared.cluster.Helm(context.Background(), "uninstall", "strata", "--namespace", story.Namespace, "--ignore-not-found", "--wait")
 		require.NoError(t, err)
 	})
 	require.True(t, t.Run("conflict", chartBesideAnother))
 	require.True(t, t.Run("forbidden", chartWithoutRights))
-	require.True(t, t.Run("install", chartInstall))
+	require.True(t, t.Run("install", func(t *testing.T) { chartInstall(t, install) }))
 	t.Run("upgrade", chartUpgrade)
+	t.Run("rights", chartLosesRights)
 	t.Run("uninstall", chartUninstall)
 }
 
 // plainNode makes of this machine's node what the nodes of distributions are:
 // mounts under / propagate, containerd has its socket at the usual place and
-// the chart's images their own names, and there are volumes.
-func plainNode(t *testing.T, volumes int) {
+// the chart's images their own names, and there are volumes. Where the place of
+// the socket is taken by a containerd of the machine's own, it gives the
+// arguments that tell helm so.
+func plainNode(t *testing.T, volumes int) (install []string) {
 	t.Helper()
 	var programs []string
 	for _, p := range story.Programs(shared.root) {
@@ -214,11 +217,12 @@ func plainNode(t *testing.T, volumes int) {
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Dir(socket), 0o755))
 	if err := os.Symlink(target, socket); errors.Is(err, os.ErrExist) {
-		t.Skipf("%s: this machine has a containerd of its own", socket)
+		t.Logf("%s is that of a containerd of this machine; the agent is told of another", socket)
+		install = []string{"--set", "agent.container.runtimeSocket=" + shared.cluster.RuntimeSocket()}
 	} else {
 		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, os.Remove(socket)) })
 	}
-	t.Cleanup(func() { require.NoError(t, os.Remove(socket)) })
 	for i := range volumes {
 		dir := filepath.Join(shared.cluster.Options().StateDir, "volumes", fmt.Sprint(i))
 		require.NoError(t, os.MkdirAll(dir, 0o755))
@@ -230,6 +234,7 @@ func plainNode(t *testing.T, volumes int) {
 			require.NoError(t, os.RemoveAll(dir))
 		})
 	}
+	return install
 }
 
 const volume = `
@@ -299,9 +304,10 @@ func chartWithoutRights(t *testing.T) {
 	require.Contains(t, failure, "forbidden")
 }
 
-func chartInstall(t *testing.T) {
+func chartInstall(t *testing.T, more []string) {
 	start := time.Now()
-	_, failure := helm(t, "install", "strata", chart(), "--namespace", story.Namespace, "--create-namespace", "--wait", "--timeout", "3m")
+	args := append([]string{"install", "strata", chart(), "--namespace", story.Namespace, "--create-namespace", "--wait", "--timeout", "3m"}, more...)
+	_, failure := helm(t, args...)
 	if failure != "" {
 		t.Fatal(failure, shared.cluster.Describe(context.Background(), story.Namespace))
 	}
@@ -422,11 +428,11 @@ func chartUpgrade(t *testing.T) {
 	answered(t, ns)
 
 	// One server: core is never missed, and the server's pause is what it is.
-	change := []string{"upgrade", "strata", chart(), "--set", "core.metricResolution=14s,scrapeInterval=14s"}
+	change := []string{"upgrade", "strata", chart(), "--reset-then-reuse-values", "--set", "core.metricResolution=14s,scrapeInterval=14s"}
 	require.Zero(t, during(t, ns, change...)["resource"].failed)
 
 	// Two servers: nothing is missed.
-	_, failure := helm(t, "upgrade", "strata", chart(), "--set", "server.replicas=2", "--namespace", story.Namespace, "--wait", "--timeout", "5m")
+	_, failure := helm(t, "upgrade", "strata", chart(), "--reset-then-reuse-values", "--set", "server.replicas=2,core.metricResolution=15s,scrapeInterval=15s", "--namespace", story.Namespace, "--wait", "--timeout", "5m")
 	require.Empty(t, failure)
 	answered(t, ns)
 	change[len(change)-1] += ",server.replicas=2"
@@ -435,6 +441,46 @@ func chartUpgrade(t *testing.T) {
 			require.Zero(t, r.failed, "%s metrics: %v", name, r.last)
 		}
 	}
+}
+
+// chartLosesRights takes rights from a running installation: who starts without
+// them says which, what runs goes on, and an upgrade gives them back.
+func chartLosesRights(t *testing.T) {
+	ctx := t.Context()
+	_, err := shared.cluster.Kubectl(ctx, "delete", "clusterrolebinding", "strata-kubestate", "strata-core")
+	require.NoError(t, err)
+	_, err = shared.cluster.Kubectl(ctx, "--namespace", story.Namespace, "rollout", "restart", "deployment/strata-kubestate", "deployment/strata-core")
+	require.NoError(t, err)
+	for _, component := range []string{"kubestate", "core"} {
+		cluster.Eventually(t, time.Minute, func() error {
+			logs, err := shared.cluster.Kubectl(ctx, "--namespace", story.Namespace, "logs", "--tail=-1", "--selector", "app.kubernetes.io/component="+component)
+			if want := `strata-` + component + `\" cannot list resource \"nodes\"`; err == nil && !strings.Contains(logs, want) {
+				err = fmt.Errorf("%s does not say %s: %s", component, want, logs)
+			}
+			return err
+		})
+	}
+	_, err = shared.cluster.Kubectl(ctx, "top", "nodes")
+	require.NoError(t, err, "the replicas of core that run go on")
+	_, failure := helm(t, "upgrade", "strata", chart(), "--reuse-values", "--namespace", story.Namespace, "--wait", "--timeout", "3m")
+	require.Empty(t, failure)
+	_, failure = helm(t, "test", "strata", "--namespace", story.Namespace, "--timeout", "3m")
+	require.Empty(t, failure)
+}
+
+// TestScrapedOnce holds that pods of an annotated Service have its name in their
+// metrics, and that a pod is not counted twice when it is annotated as well.
+func TestScrapedOnce(t *testing.T) {
+	strata(t)
+	ns := namespace(t)
+	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.ShopOfService()))
+	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
+	by := func(job string) string { return `up{job="` + job + `",namespace="` + ns + `"} == 1` }
+	require.Contains(t, queried(t, by("kubernetes-service-endpoints"))[0].Series, `"service":"shop"`)
+	_, err := shared.cluster.Kubectl(t.Context(), "--namespace", ns, "annotate", "pod", pod.Name, "prometheus.io/scrape=true", "prometheus.io/port=9102")
+	require.NoError(t, err)
+	queried(t, by("kubernetes-pods")+` unless on (namespace) up{job="kubernetes-service-endpoints"}`)
+	require.Len(t, queried(t, `up{namespace="`+ns+`"}`), 1)
 }
 
 // chartUninstall holds that nothing stays, in no namespace and of no kind.
