@@ -102,10 +102,10 @@ func TestRunbooks(t *testing.T) {
 		name, body, _ := strings.Cut(part, "\n")
 		found = append(found, name)
 		body, _, _ = strings.Cut(body, "\n## ")
-		for _, what := range []string{"Meaning: ", "Look: `", "Repair: "} {
+		for _, what := range []string{"- Meaning: ", "- Look: `", "- Repair: "} {
 			require.Contains(t, body, "\n"+what, name)
 		}
-		_, query, _ := strings.Cut(body, "\nLook: `")
+		_, query, _ := strings.Cut(body, "\n- Look: `")
 		query, _, _ = strings.Cut(query, "`")
 		for _, s := range selectors(t, "runbook of "+name, query) {
 			require.NoError(t, known.check(s.name, s.labels), name)
