@@ -16,6 +16,7 @@ package adapter
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -158,7 +159,8 @@ func (a *Adapter) Load(c *Config) error {
 		return err
 	}
 	a.rules.Store(newRuleSet(custom, external))
-	a.health.reset()
+	all := slices.Concat(custom, external)
+	a.health.reset(all)
 	a.metrics.loadOK.Set(1)
 	a.metrics.loadTime.Set(float64(a.now().Unix()))
 	a.metrics.rules.WithLabelValues(kindRules).Set(float64(len(custom)))
@@ -166,10 +168,10 @@ func (a *Adapter) Load(c *Config) error {
 	if c.ResourceRules != nil {
 		a.log.Warn("resourceRules of the adapter's configuration are not used", "file", c.file)
 	}
-	if len(custom)+len(external) == 0 {
+	if len(all) == 0 {
 		a.log.Warn("The adapter's configuration has no rules", "file", c.file)
 	}
-	for _, r := range append(custom[:len(custom):len(custom)], external...) {
+	for _, r := range all {
 		if err := comp.check(r); err != nil {
 			a.health.report(r, "load", err)
 		}

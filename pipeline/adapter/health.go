@@ -68,11 +68,16 @@ func (h *health) report(r *Rule, at string, err error) {
 	}
 }
 
-// reset forgets all states: the rules are new.
-func (h *health) reset() {
+// reset begins anew with these rules, of which none has failed.
+func (h *health) reset(rules []*Rule) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.failing)
 	h.metrics.ruleFailing.Reset()
 	h.metrics.ruleFailures.Reset()
+	// A rule that has not failed is a series too, so that a rate sees its first failure.
+	for _, r := range rules {
+		h.metrics.ruleFailing.WithLabelValues(r.ID()).Set(0)
+		h.metrics.ruleFailures.WithLabelValues(r.ID())
+	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,8 +64,9 @@ func filled(expr string) string {
 	})
 }
 
-// busy keeps a shop with an HPA under light load until the test's end.
-func busy(t *testing.T) {
+// busy keeps a shop with an HPA under light load until the test's end, in the
+// namespace that it gives.
+func busy(t *testing.T) string {
 	t.Helper()
 	ns := namespace(t)
 	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop()+"---"+story.HPA("shop", story.RequestsMetric)))
@@ -79,54 +81,33 @@ func busy(t *testing.T) {
 	t.Cleanup(func() { stop(); require.NoError(t, <-ended) })
 	queried(t, `rate(http_requests_total{namespace="`+ns+`"}[1m]) > 0`)
 	queried(t, `kube_horizontalpodautoscaler_status_target_metric{namespace="`+ns+`"}`)
+	return ns
 }
 
-// TestDashboards holds that every query of every dashboard has a result on a
-// cluster with a shop, load and an HPA.
-func TestDashboards(t *testing.T) {
-	strata(t)
-	busy(t)
-	files, err := filepath.Glob(filepath.Join(shared.root, "dashboards", "grafana", "*.json"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		require.NoError(t, err)
-		var d struct{ Panels []panel }
-		require.NoError(t, json.Unmarshal(content, &d), file)
-		n := 0
-		exprs(d.Panels, func(title, expr string) {
-			n++
-			expr = filled(expr)
-			if why := lacks(expr); why != "" {
-				_, err := story.Query(t.Context(), strata(t), expr, time.Time{})
-				require.NoError(t, err, "%s: %s", filepath.Base(file), title)
-				return
+// need is a query that must have a result, and who asks it.
+type need struct{ who, expr string }
+
+// fulfilled waits until every query has a result, and names all that have none.
+func fulfilled(t *testing.T, needs []need) {
+	t.Helper()
+	require.NotEmpty(t, needs)
+	server := strata(t)
+	cluster.Eventually(t, 2*time.Minute, func() error {
+		var open []need
+		var failed []error
+		for _, n := range needs {
+			samples, err := story.Query(t.Context(), server, n.expr, time.Time{})
+			if err == nil && len(samples) == 0 && lacks(n.expr) == "" {
+				err = story.ErrNoResult
 			}
-			cluster.Eventually(t, time.Minute, func() error {
-				samples, err := story.Query(t.Context(), strata(t), expr, time.Time{})
-				if err == nil && len(samples) == 0 {
-					err = story.ErrNoResult
-				}
-				if err != nil {
-					err = fmt.Errorf("%s: %s: %s: %w", filepath.Base(file), title, expr, err)
-				}
-				return err
-			})
-		})
-		require.NotZero(t, n, file)
-		t.Logf("%s: %d queries", filepath.Base(file), n)
-	}
-}
-
-// lacks tells why a query may be empty on this machine.
-func lacks(expr string) string {
-	for metric, why := range lacking {
-		if strings.Contains(expr, metric) {
-			return why
+			if err != nil {
+				open = append(open, n)
+				failed = append(failed, fmt.Errorf("%s: %s: %w", n.who, n.expr, err))
+			}
 		}
-	}
-	return ""
+		needs = open
+		return errors.Join(failed...)
+	})
 }
 
 // TestRules holds that what the rules record is there, that every alert can be
@@ -138,7 +119,8 @@ func TestRules(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	alerts, records := 0, 0
+	alerts := 0
+	var records []need
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		require.NoError(t, err)
@@ -156,16 +138,15 @@ func TestRules(t *testing.T) {
 					require.NoError(t, err, r.Alert)
 					continue
 				}
-				records++
 				if lacks(r.Expr) == "" {
-					queried(t, r.Record)
+					records = append(records, need{filepath.Base(file), r.Record})
 				}
 			}
 		}
 	}
-	t.Logf("%d alerts, %d records", alerts, records)
+	t.Logf("%d alerts, %d records", alerts, len(records))
 	require.NotZero(t, alerts)
-	require.NotZero(t, records)
+	fulfilled(t, records)
 
 	health, err := shared.cluster.Raw(t.Context(), "/api/v1/namespaces/"+story.Namespace+"/services/strata-server:http/proxy/api/v1/rules?exclude_alerts=true")
 	require.NoError(t, err)
@@ -181,4 +162,51 @@ func TestRules(t *testing.T) {
 	out, err := shared.cluster.Promtool(t.Context(), append([]string{"test", "rules"}, tests...)...)
 	require.NoError(t, err, out)
 	t.Log(out)
+}
+
+// sick is a Deployment whose pod ends as soon as it starts.
+const sick = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: sick}
+spec:
+  selector: {matchLabels: {app: sick}}
+  template:
+    metadata: {labels: {app: sick}}
+    spec:
+      containers: [{name: sick, image: "strata.test/demo:e2e", args: [-no-such-flag]}]
+`
+
+// TestDashboards holds that every query of every dashboard has a result on a
+// cluster with a shop, load, an HPA, and something that is broken.
+func TestDashboards(t *testing.T) {
+	strata(t)
+	require.NoError(t, shared.cluster.Apply(t.Context(), busy(t), sick))
+	files, err := filepath.Glob(filepath.Join(shared.root, "dashboards", "grafana", "*.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	var needs []need
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var d struct{ Panels []panel }
+		require.NoError(t, json.Unmarshal(content, &d), file)
+		before := len(needs)
+		exprs(d.Panels, func(title, expr string) {
+			needs = append(needs, need{filepath.Base(file) + ", " + title, filled(expr)})
+		})
+		require.Greater(t, len(needs), before, file)
+		t.Logf("%s: %d queries", filepath.Base(file), len(needs)-before)
+	}
+	fulfilled(t, needs)
+}
+
+// lacks tells why a query may be empty on this machine.
+func lacks(expr string) string {
+	for metric, why := range lacking {
+		if strings.Contains(expr, metric) {
+			return why
+		}
+	}
+	return ""
 }

@@ -1,6 +1,7 @@
 // Command demo is the application of the end-to-end tests: an HTTP server with
 // a page that is quick, one that burns cpu for as long as it is told and one
-// that fails, and with its own /metrics.
+// that fails, with its own /metrics, and with a place to send alerts and samples
+// to.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -76,6 +78,10 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("GET /error", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this page always fails", http.StatusInternalServerError)
 	})
+	// Where a server may send alerts and samples: taken, and forgotten.
+	for _, path := range []string{"/api/v2/alerts", "/api/v1/write"} {
+		mux.HandleFunc("POST "+path, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

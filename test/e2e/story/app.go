@@ -50,7 +50,7 @@ spec:
         args: ["--app.address=127.0.0.1:8080", "--proxy.listen-address=:8180"]
         ports: [{name: http, containerPort: 8180}, {name: metrics, containerPort: 9102}]
         readinessProbe: {httpGet: {path: /-/ready, port: metrics}, periodSeconds: 1}
-        resources: {requests: {cpu: 20m, memory: 16Mi}, limits: {memory: 64Mi}}
+        resources: {requests: {cpu: 20m, memory: 16Mi}, limits: {cpu: 500m, memory: 64Mi}}
         securityContext: *restricted
 ---
 apiVersion: v1

@@ -42,6 +42,9 @@ func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Log
 	if err := setup.Load(ctx, c, Programs(root)...); err != nil {
 		return err
 	}
+	if err := c.Apply(ctx, "default", sink); err != nil {
+		return err
+	}
 	log.Info("installing the chart")
 	_, err := c.Run(ctx, values(c), "helm", "upgrade", "--install", "strata", filepath.Join(root, "deploy", "helm", "strata"),
 		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "3m", "--values", "-")
@@ -61,6 +64,8 @@ agent: {mountPropagation: None, container: {runtimeSocket: %[2]s}}
 core: {metricResolution: %[1]s}
 server:
   persistence: {enabled: false}
+  alerting: {alertmanagers: [{static_configs: [{targets: ["%[3]s:8080"]}]}]}
+  remoteWrite: [{name: sink, url: "http://%[3]s:8080/api/v1/write"}]
   adapter:
     config:
       rules:
@@ -70,8 +75,33 @@ server:
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
         metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
       externalRules: [*rule]
-`, ScrapeInterval, c.RuntimeSocket())
+`, ScrapeInterval, c.RuntimeSocket(), sinkIP)
 }
+
+// sinkIP is the address of the sink's Service; the cluster has no DNS.
+const sinkIP = "10.96.77.77"
+
+// sink takes the installation's alerts and remote write.
+const sink = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: sink}
+spec:
+  selector: {matchLabels: {app: sink}}
+  template:
+    metadata: {labels: {app: sink}}
+    spec:
+      terminationGracePeriodSeconds: 2
+      containers: [{name: sink, image: "strata.test/demo:e2e"}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sink}
+spec:
+  clusterIP: ` + sinkIP + `
+  selector: {app: sink}
+  ports: [{port: 8080}]
+`
 
 // Pod is the one ready pod of a component of the installation.
 func Pod(ctx context.Context, c *cluster.Cluster, component string) (corev1.Pod, error) {
