@@ -16,12 +16,12 @@ function control(v: Variable, choose: Choose): HTMLElement {
   const name = h("span", { class: def.hide === 1 ? "hidden" : "d-label", title: def.description || undefined }, def.label);
   const broken = v.error === "" ? null : h("span", { class: "d-broken", title: v.error }, v.error);
   if (def.type === "textbox") {
-    const input = h("input", { type: "text", value: v.chosen[0] ?? "", size: 14, onchange: () => choose(def.name, [input.value]) });
+    const input = h("input", { type: "text", "aria-label": def.label, value: v.chosen[0] ?? "", size: 14, onchange: () => choose(def.name, [input.value]) });
     return h("label", { class: "d-var", "data-variable": def.name }, name, input, broken);
   }
   if (def.multi) return h("div", { class: "d-var", "data-variable": def.name, role: "group", "aria-label": def.label }, name, multi(v, choose), broken);
   const options = withChosen(v);
-  const select = h("select", { onchange: () => choose(def.name, [select.value]) }, ...options.map((o) => h("option", { value: o.value, selected: o.value === v.chosen[0] }, o.text)));
+  const select = h("select", { "aria-label": def.label, onchange: () => choose(def.name, [select.value]) }, ...options.map((o) => h("option", { value: o.value, selected: o.value === v.chosen[0] }, o.text)));
   if (options.length === 0) {
     select.append(h("option", { value: "" }, "none"));
     select.disabled = true;

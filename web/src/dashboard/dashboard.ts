@@ -59,7 +59,7 @@ export class DashboardView implements View {
     );
     this.#seen = new IntersectionObserver((entries) => this.#onSeen(entries), { rootMargin: "200px 0px" });
     this.#poller = new Poller({
-      intervalMs: () => (seconds(this.#refresh) ?? 0) * 1000 || dayMs,
+      intervalMs: () => (this.#refresh === "" ? dayMs : Math.max(1000, (seconds(this.#refresh) ?? 86_400) * 1000)),
       task: (signal) => this.#tick(signal),
       onError: unexpected,
       visible: () => !document.hidden,
@@ -231,10 +231,13 @@ export class DashboardView implements View {
         // Scrolled past while it waited: its turn comes when it is seen again.
         if (this.#inView.has(p)) await p.load(m);
       });
+    } catch (err) {
+      // What is given up for a newer moment is asked again below.
+      if (this.#moment === m) throw err;
     } finally {
       this.#busy.delete(p);
     }
-    if (this.#moment !== m && this.#inView.has(p) && !m.signal.aborted) await this.#load(p);
+    if (this.#moment !== m && this.#inView.has(p) && !this.#moment?.signal.aborted) await this.#load(p);
   }
 
   #choose(name: string, values: string[]): void {

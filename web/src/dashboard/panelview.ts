@@ -45,6 +45,7 @@ export class PanelView {
   readonly #say = h("div", { class: "d-say" }, "Loading …");
   readonly #notes = h("ul", { class: "d-notes", hidden: true });
   #body: Body | null = null;
+  #gone = false;
 
   constructor(panel: Panel, env: PanelEnv) {
     this.panel = panel;
@@ -64,6 +65,7 @@ export class PanelView {
   }
 
   destroy(): void {
+    this.#gone = true;
     this.#body?.destroy();
   }
 
@@ -91,6 +93,9 @@ export class PanelView {
       const data = await this.#data.load(m);
       await this.#show(data, m);
     } catch (err) {
+      if (err instanceof APIError && err.failure === "unreachable" && this.shownAt === null) {
+        this.#say.textContent = "No answer from the server; this panel is loaded when it is back.";
+      }
       if (!(err instanceof APIError) || err.failure !== "api") throw err;
       this.#empty([h("p", { class: "bad", role: "alert" }, `The query fails: ${err.message}`)]);
       this.el.dataset["state"] = "error";
@@ -99,6 +104,7 @@ export class PanelView {
   }
 
   async #show(data: Loaded, m: Moment): Promise<void> {
+    if (this.#gone) return;
     const has = isTable(this.panel.type) ? data.tables.length > 0 : data.lines.length > 0;
     this.#note(data.notes, data.errors);
     if (!has) {
@@ -144,7 +150,9 @@ export class PanelView {
   async #reason(data: Loaded, m: Moment): Promise<Node[]> {
     const noValue = str(this.panel.defaults["noValue"]);
     const names = [...new Set(data.exprs.flatMap(metricNames))];
-    const missing = await this.#env.names.missing(names, m.from, m.to);
+    // Whether names are there is a help; that it cannot be told is no fault of the panel.
+    const missing = await this.#env.names.missing(names, m.from, m.to).catch(noAnswer);
+    if (missing.length === 0 && noValue !== "") return [h("p", { class: "d-novalue" }, noValue)];
     const why: (Node | string)[] = ["No series match"];
     if (missing.length === 0) why.push(names.length > 0 ? " these labels and conditions in this time range." : ".");
     else {
@@ -214,4 +222,9 @@ export class PanelView {
   #scope(m: Moment): Moment["scope"] {
     return withBuiltins(m.scope, m.from, m.to, 15, 60, this.panel.scope);
   }
+}
+
+function noAnswer(err: unknown): string[] {
+  if (err instanceof APIError && err.failure === "api") return [];
+  throw err;
 }

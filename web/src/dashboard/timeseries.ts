@@ -145,6 +145,7 @@ export class TimeSeries implements Body {
     const field = (s.lines[0] as Line).field;
     const steps = stepsOf(field.unit);
     const label = str(field.custom["axisLabel"]);
+    const percent = inPercent(field.custom);
     return {
       ...axis,
       scale: s.key,
@@ -155,7 +156,7 @@ export class TimeSeries implements Body {
       gap: 6,
       ...(label === "" ? {} : { label, labelSize: 18, labelFont: "11px system-ui, sans-serif", labelGap: 0 }),
       ...(steps === "binary" && !s.log ? { incrs: binarySteps } : steps === "time" && !s.log ? { incrs: timeSteps } : {}),
-      values: (_u, splits) => splits.map((v) => (v === null ? "" : written(field.show(v)))),
+      values: (_u, splits) => splits.map((v) => (v === null ? "" : percent ? `${Math.round(v * 1000) / 10}%` : written(field.show(v)))),
       size: (_u, values) => Math.max(34, ...(values ?? []).map((v) => (v ?? "").length * 6.4 + 14)),
     };
   }
@@ -216,6 +217,9 @@ function pathsOf(draw: string, interpolation: string): uPlot.Series.PathBuilder 
   return undefined;
 }
 
+/** Stacked parts of a whole: the scale ends at all of it. */
+const inPercent = (custom: unknown): boolean => str(at(custom, "stacking", "mode")) === "percent";
+
 interface Scale {
   key: string;
   right: boolean;
@@ -240,6 +244,7 @@ function scalesOf(lines: Line[]): Scale[] {
 export function rangeOf(lines: readonly Pick<Line, "field">[], low: number | null, high: number | null): [number, number] {
   const first = lines[0]?.field;
   const soft = (name: string): number | null => num(first?.custom[name]);
+  if (inPercent(first?.custom)) return [0, 1];
   let min = low ?? 0;
   let max = high ?? 1;
   min = Math.min(min, soft("axisSoftMin") ?? min);
