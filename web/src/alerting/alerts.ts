@@ -41,6 +41,7 @@ class Alerts implements View {
   #state: RuleState | null;
   #groups: RuleGroup[] | null = null;
   #limit = rulesAtOnce;
+  #tookMs = 0;
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
@@ -59,10 +60,13 @@ class Alerts implements View {
     moveByArrows(this.#list, "summary");
     this.el = h("div", { class: "rules" }, h("div", { class: "bar" }, h("h1", {}, "Alerts and rules"), this.#search, state), this.#summary, this.#list, this.#more);
     this.#poller = new Poller({
-      intervalMs: refreshMs,
+      // An answer that took long is dear to both sides.
+      intervalMs: () => Math.max(refreshMs, 20 * this.#tookMs),
       task: async (signal) => {
+        const began = performance.now();
         this.#groups = await ctx.client.rules(signal);
         this.#show();
+        this.#tookMs = performance.now() - began;
       },
       onError: (err) => {
         if (err instanceof Error && err.name === "APIError" && this.#groups === null) setText(this.#summary, err.message);
@@ -113,12 +117,14 @@ class Alerts implements View {
     const shown: HTMLElement[] = [];
     for (const g of chosen) {
       if (room <= 0) break;
-      shown.push(this.#group({ ...g, rules: g.rules.slice(0, room) }, now));
-      room -= g.rules.length;
+      const rules = g.rules.slice(0, room);
+      shown.push(this.#group({ ...g, rules }, now));
+      room -= rules.length;
     }
     arrange(this.#list, shown);
-    this.#more.hidden = room >= 0;
-    setText(this.#more, `Show more of the other ${-room} rules`);
+    const rest = found - (this.#limit - room);
+    this.#more.hidden = rest === 0;
+    setText(this.#more, `Show more of the other ${rest} rules`);
     this.el.dataset["loaded"] = "true";
   }
 

@@ -76,7 +76,7 @@ class Explore implements View {
     if (this.#asked.exprs.some((e) => e !== "")) this.#run(false);
   }
 
-  readonly refresh = (): void => this.#run(false);
+  readonly refresh = (): void => void this.#again();
 
   destroy(): void {
     this.#poller?.stop();
@@ -86,13 +86,15 @@ class Explore implements View {
   /** Runs all panels; `push` makes what is asked a step of the history. */
   #run(push: boolean): void {
     this.#keep(push);
-    void this.#runAll();
+    this.#hint.hidden = this.#panels.some((p) => p.expr !== "");
+    const { range, end } = this.#asked;
+    for (const p of this.#panels) void p.run({ seconds: range.seconds, end });
   }
 
-  async #runAll(): Promise<void> {
+  /** Runs what ran last once more: by the clock, and when the server is back. */
+  async #again(): Promise<void> {
     const { range, end } = this.#asked;
-    this.#hint.hidden = this.#panels.some((p) => p.expr !== "");
-    await Promise.all(this.#panels.map((p) => p.run({ seconds: range.seconds, end })));
+    await Promise.all(this.#panels.map((p) => p.again({ seconds: range.seconds, end })));
   }
 
   #keep(push: boolean): void {
@@ -193,7 +195,7 @@ class Explore implements View {
     if (refresh === null || end !== null) return;
     this.#poller = new Poller({
       intervalMs: refresh * 1000,
-      task: () => this.#runAll(),
+      task: () => this.#again(),
       onError: unexpected,
       visible: () => !document.hidden,
     });

@@ -88,18 +88,22 @@ export class QueryPanel {
   }
 
   /** Runs what stands in the editor; a run that is under way is given up. */
-  async run(when: When): Promise<void> {
+  run(when: When): Promise<void> {
+    if (this.expr !== this.#asked) setText(this.#status, this.expr === "" ? "" : "Running …");
+    this.#asked = this.expr;
+    return this.again(when);
+  }
+
+  /** Runs what ran last, whatever is being written meanwhile. */
+  async again(when: When): Promise<void> {
     void this.#editor.load();
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    const { expr } = this;
+    const expr = this.#asked;
     this.#output.hidden = expr === "";
-    setText(this.#status, "");
     if (expr === "") return;
     const began = performance.now();
-    if (expr !== this.#asked) setText(this.#status, "Running …");
-    this.#asked = expr;
     const step = stepFor(when.seconds, 240, 1);
     const now = Date.now() / 1000;
     const grid = gridOf(when.end ?? now, when.seconds, step);
@@ -114,7 +118,8 @@ export class QueryPanel {
       return;
     }
     const took = formatValue((performance.now() - began) / 1000, "seconds");
-    setText(this.#status, `Answered in ${took} · one point every ${formatValue(step, "seconds")}`);
+    const failed = table.status === "rejected" && graph.status === "rejected";
+    setText(this.#status, failed ? "" : `Answered in ${took} · one point every ${formatValue(step, "seconds")}`);
     const at = when.end ?? now;
     const today = now - at < 43_200;
     setText(this.#tableHead, when.end === null ? "Now" : `At ${today ? "" : `${formatDay(at)} `}${clock(at, true)}`);
