@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 	"github.com/strata-metrics/strata/test/e2e/image"
@@ -46,7 +48,7 @@ func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Log
 		return err
 	}
 	log.Info("installing the chart")
-	_, err := c.Run(ctx, values(c), "helm", "upgrade", "--install", "strata", filepath.Join(root, "deploy", "helm", "strata"),
+	_, err := c.Run(ctx, values(c), "helm", "upgrade", "--install", "strata", Chart(root),
 		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "3m", "--values", "-")
 	if err != nil {
 		return errors.Join(err, errors.New(c.Describe(context.WithoutCancel(ctx), Namespace)))
@@ -76,6 +78,50 @@ server:
         metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
       externalRules: [*rule]
 `, ScrapeInterval, c.RuntimeSocket(), sinkIP)
+}
+
+// Released are Strata's binaries under the names that the chart gives their
+// images by itself.
+func Released(root string) ([]image.Program, error) {
+	text, err := os.ReadFile(filepath.Join(Chart(root), "Chart.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var chart struct {
+		AppVersion string `json:"appVersion"`
+	}
+	if err := yaml.Unmarshal(text, &chart); err != nil {
+		return nil, fmt.Errorf("Chart.yaml: %w", err)
+	}
+	all := Programs(root)
+	for i := range all {
+		all[i].Image = "docker.io/strata-metrics/" + filepath.Base(all[i].Package) + ":" + chart.AppVersion
+	}
+	return all, nil
+}
+
+// Chart is the directory of the chart.
+func Chart(root string) string { return filepath.Join(root, "deploy", "helm", "strata") }
+
+// Offer makes ready what a person needs to install the chart by hand, and gives
+// the arguments of helm: the images under their own names, and values for what
+// this cluster has otherwise than those that people run (volumes, the place of
+// the runtime's socket).
+func Offer(ctx context.Context, c *cluster.Cluster, root string, log *slog.Logger) ([]string, error) {
+	log.Info("building and loading Strata's images")
+	programs, err := Released(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := setup.Load(ctx, c, programs...); err != nil {
+		return nil, err
+	}
+	values := fmt.Sprintf("agent: {mountPropagation: None, container: {runtimeSocket: %s}}\nserver: {persistence: {enabled: false}}\n", c.RuntimeSocket())
+	file := filepath.Join(c.Options().StateDir, "values.yaml")
+	if err := os.WriteFile(file, []byte(values), 0o644); err != nil {
+		return nil, err
+	}
+	return []string{"install", "strata", "deploy/helm/strata", "--namespace", Namespace, "--create-namespace", "--values", file}, nil
 }
 
 // sinkIP is the address of the sink's Service; the cluster has no DNS.

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/strata-metrics/strata/test/e2e/cluster"
@@ -72,8 +73,21 @@ func up(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "# the cluster runs until make cluster ARGS=down; its logs are in %s\nexport KUBECONFIG=%s PATH=%s:$PATH\n",
-		c.Options().LogDir, c.Kubeconfig(), c.BinDir())
+	root, err := repo.Root(".")
+	if err != nil {
+		return err
+	}
+	install, err := story.Offer(ctx, c, root, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+The cluster runs until make cluster ARGS=down; its logs are in %s.
+
+    export KUBECONFIG=%s PATH=%s:$PATH
+    helm %s
+
+`, c.Options().LogDir, c.Kubeconfig(), c.BinDir(), strings.Join(install, " "))
 	return nil
 }
 
