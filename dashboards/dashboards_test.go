@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
@@ -274,7 +275,7 @@ func selectors(t *testing.T, at, q string) []selector {
 		}
 		s := selector{name: v.Name, matchers: v.LabelMatchers}
 		for _, m := range v.LabelMatchers {
-			if m.Name != labels.MetricName {
+			if m.Name != model.MetricNameLabel {
 				s.labels = append(s.labels, m.Name)
 			}
 		}
