@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -454,7 +455,8 @@ func chartLosesRights(t *testing.T) {
 	for _, component := range []string{"kubestate", "core"} {
 		cluster.Eventually(t, time.Minute, func() error {
 			logs, err := shared.cluster.Kubectl(ctx, "--namespace", story.Namespace, "logs", "--tail=-1", "--selector", "app.kubernetes.io/component="+component)
-			if want := `strata-` + component + `\" cannot list resource \"nodes\"`; err == nil && !strings.Contains(logs, want) {
+			want := regexp.MustCompile(`strata-` + component + `\\" cannot (list|watch) resource \\"nodes\\"`)
+			if err == nil && !want.MatchString(logs) {
 				err = fmt.Errorf("%s does not say %s: %s", component, want, logs)
 			}
 			return err

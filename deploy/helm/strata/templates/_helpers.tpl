@@ -131,7 +131,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
 {{- /* Probes on a named port: (list port seconds), seconds being how long the
-start may take. */}}
+start may take. With a third value, that is the place of readiness. */}}
 {{- define "strata.probes" -}}
 startupProbe:
   httpGet: {path: /-/healthy, port: {{ index . 0 }}}
@@ -143,7 +143,7 @@ livenessProbe:
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /-/ready, port: {{ index . 0 }}}
+  httpGet: {{ if gt (len .) 2 }}{{ index . 2 }}{{ else }}{path: /-/ready, port: {{ index . 0 }}}{{ end }}
   periodSeconds: 2
   timeoutSeconds: 2
 {{- end }}
