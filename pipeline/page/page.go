@@ -1,10 +1,11 @@
-// Package page serves the built-in web page of Strata: overview, targets and
-// query, on the origin of the HTTP API that the page asks.
+// Package page serves the built-in web page of Strata: overview, dashboards,
+// Explore, alerts, autoscaling, targets and status, on the origin of the HTTP
+// API that the page asks.
 //
 // The source is TypeScript in web/. Its build is committed in dist and embedded
 // here, so that Go alone builds Strata; `make verify` builds it again and
-// compares. The page needs nothing but files: all data comes from the
-// Prometheus HTTP API v1.
+// compares. All data comes from the Prometheus HTTP API v1; Dashboards adds the
+// list of dashboard files to it.
 package page
 
 import (

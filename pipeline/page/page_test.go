@@ -53,6 +53,11 @@ func TestPaths(t *testing.T) {
 		"/targets":                 200,
 		"/query?expr=up&range=1h":  200,
 		"/graph?g0.expr=up":        200,
+		"/explore":                 200,
+		"/alerts":                  200,
+		"/autoscaling":             200,
+		"/dashboards/some-uid":     200,
+		"/status":                  200,
 		"/something/else":          200,
 		"/icon.svg":                200,
 		"/assets/index-missing.js": 404,
@@ -140,6 +145,20 @@ func TestGzip(t *testing.T) {
 		body, err := io.ReadAll(zr)
 		require.NoError(t, err)
 		require.Equal(t, plain, string(body))
+	}
+}
+
+// Parts that are loaded later must be as cacheable as what the index names.
+func TestEveryAssetIsServed(t *testing.T) {
+	t.Parallel()
+	h := Handler()
+	entries, err := fs.ReadDir(dist, "dist/assets")
+	require.NoError(t, err)
+	require.NotEmpty(t, entries)
+	for _, e := range entries {
+		resp := get(t, h, "/assets/"+e.Name(), nil)
+		require.Equal(t, 200, resp.StatusCode, e.Name())
+		require.Contains(t, resp.Header.Get("Cache-Control"), "immutable", e.Name())
 	}
 }
 

@@ -1,6 +1,6 @@
 // Results of a query as rows of a table; no DOM here.
 
-import { sampleNumber, type InstantData, type Labels } from "./api.ts";
+import { sampleNumber, type InstantData, type InstantSeries, type Labels } from "./api.ts";
 import { formatSeries } from "./format.ts";
 
 export interface Row {
@@ -9,6 +9,9 @@ export interface Row {
   /** The value as the server wrote it. */
   value: string;
 }
+
+/** Samples of one row; a range vector of a day has thousands in each. */
+const maxSamples = 60;
 
 /** The first `limit` rows of an instant result, and how many there are. */
 export function rowsOf(data: InstantData, limit: number): { rows: Row[]; total: number } {
@@ -22,12 +25,21 @@ export function rowsOf(data: InstantData, limit: number): { rows: Row[]; total: 
       ? s.value[1]
       : s.histogram
         ? `count ${s.histogram[1].count}, sum ${s.histogram[1].sum}`
-        : [
-            ...(s.values ?? []).map(([t, v]) => `${v} @${t}`),
-            ...(s.histograms ?? []).map(([t, x]) => `count ${x.count}, sum ${x.sum} @${t}`),
-          ].join("\n"),
+        : samplesOf(s),
   }));
   return { rows, total: data.result.length };
+}
+
+/** The newest samples of a range, each on its line. */
+function samplesOf(s: InstantSeries): string {
+  const floats = s.values ?? [];
+  const histograms = s.histograms ?? [];
+  const lines = [
+    ...floats.slice(-maxSamples).map(([t, v]) => `${v} @${t}`),
+    ...histograms.slice(-maxSamples).map(([t, x]) => `count ${x.count}, sum ${x.sum} @${t}`),
+  ];
+  const rest = floats.length + histograms.length - lines.length;
+  return rest > 0 ? [`… ${rest} earlier`, ...lines].join("\n") : lines.join("\n");
 }
 
 /** Whether a value has more digits than are read at a glance, so that a rounded form helps. */

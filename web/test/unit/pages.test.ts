@@ -44,6 +44,9 @@ test("rows of every kind of result", () => {
   assert.equal(rowsOf({ resultType: "string", result: [0, "text"] }, 9).rows[0]?.value, "text");
   const matrix = { metric: {}, values: [[1, "2"], [3, "4"]] as [number, string][] };
   assert.equal(rowsOf({ resultType: "matrix", result: [matrix] }, 9).rows[0]?.value, "2 @1\n4 @3");
+  const day = { metric: {}, values: Array.from({ length: 1000 }, (_, i) => [i, "1"] as [number, string]) };
+  const lines = rowsOf({ resultType: "matrix", result: [day] }, 9).rows[0]?.value.split("\n");
+  assert.deepEqual([lines?.length, lines?.[0], lines?.at(-1)], [61, "… 940 earlier", "1 @999"]);
   const histogram = { metric: {}, histogram: [0, { count: "3", sum: "1.5" }] as [number, { count: string; sum: string }] };
   assert.equal(rowsOf({ resultType: "vector", result: [histogram] }, 9).rows[0]?.value, "count 3, sum 1.5");
   assert.equal(isLong("0.123456789"), true);
