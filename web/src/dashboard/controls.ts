@@ -69,25 +69,34 @@ function multi(v: Variable, choose: Choose): HTMLElement {
     more.hidden = found.length <= mostBoxes;
     setText(more, `and ${found.length - mostBoxes} more; search to find them`);
   };
-  const details = h("details", { class: "d-multi" }, summary, h("div", { class: "d-pop" }, options.length > 8 ? search : null, list, more));
+  const details = h("details", { class: "d-multi" }, summary, h("div", { class: "d-pop", tabindex: -1 }, options.length > 8 ? search : null, list, more));
   const apply = (): void => {
     if ([...chosen].sort().join("\n") !== before) choose(def.name, [...chosen]);
   };
   details.addEventListener("toggle", () => (details.open ? fill() : apply()));
-  details.addEventListener("keydown", (e) => {
-    if (e.key !== "Escape") return;
-    details.open = false;
-    summary.focus();
-  });
-  details.addEventListener("focusout", (e) => {
-    if (e.relatedTarget !== null && !details.contains(e.relatedTarget as Node)) details.open = false;
-  });
+  closeByKeyboard(details, summary);
   const outside = (e: Event): void => {
     if (!details.isConnected) document.removeEventListener("pointerdown", outside);
     else if (details.open && !details.contains(e.target as Node)) details.open = false;
   };
   document.addEventListener("pointerdown", outside);
   return details;
+}
+
+/** Closes what is open at Escape, and when the focus has gone elsewhere; what is inside keeps it if it takes focus (tabindex). */
+export function closeByKeyboard(details: HTMLDetailsElement, summary: HTMLElement): void {
+  details.addEventListener("keydown", (e) => {
+    if (e.key !== "Escape") return;
+    details.open = false;
+    summary.focus();
+  });
+  // Looked at afterwards: what closes while the pointer goes down takes its own target away.
+  details.addEventListener("focusout", () => {
+    setTimeout(() => {
+      const now = document.activeElement;
+      if (now !== null && now !== document.body && !details.contains(now)) details.open = false;
+    });
+  });
 }
 
 /** The choice of the time range; one that is not among the choices is added. */

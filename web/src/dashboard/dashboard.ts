@@ -45,6 +45,8 @@ export class DashboardView implements View {
   #intervals: Intervals | null = null;
   #moment: Moment | null = null;
   #laid = "";
+  /** Write the rows' titles, in which variables stand. */
+  #titles: ((m: Moment) => void)[] = [];
   #loads = new AbortController();
 
   constructor(ctx: Context) {
@@ -96,6 +98,7 @@ export class DashboardView implements View {
     this.#moment = { client: this.#ctx.client, from, to, scope: this.#scope(variables, to - from), intervals: this.#intervals ?? unknownIntervals, signal: loads };
     this.#layOut(board, variables);
     for (const p of this.#panels.values()) p.name(this.#moment);
+    for (const name of this.#titles) name(this.#moment);
     const results = await Promise.allSettled([...this.#inView].map((p) => this.#load(p)));
     if (signal.aborted) return;
     this.el.dataset["loaded"] = "true";
@@ -178,6 +181,7 @@ export class DashboardView implements View {
     }
     this.#panels.clear();
     this.#inView.clear();
+    this.#titles = [];
     if (found.length > 0) arrange(this.#rows, found.map((s) => this.#section(s)));
     for (const el of this.#panels.keys()) this.#seen.observe(el);
   }
@@ -196,16 +200,20 @@ export class DashboardView implements View {
     if (s.row.bare) return h("div", { class: "d-row" }, grid, left);
     const open = this.#open.get(s.key) ?? !s.row.collapsed;
     grid.hidden = !open;
-    const scope = this.#moment ? withBuiltins(this.#moment.scope, this.#moment.from, this.#moment.to, 15, 60, s.row.scope) : () => null;
-    const title = inText(s.row.title, scope) || "Row";
-    const button = h("button", { type: "button", class: "d-fold", "aria-expanded": String(open) }, title);
+    const button = h("button", { type: "button", class: "d-fold", "aria-expanded": String(open) });
     button.addEventListener("click", () => {
       grid.hidden = !grid.hidden;
       button.setAttribute("aria-expanded", String(!grid.hidden));
       this.#open.set(s.key, !grid.hidden);
     });
     const count = h("span", { class: "d-count" }, views.length === 1 ? "1 panel" : `${views.length} panels`);
-    return h("section", { class: "d-row", "aria-label": title }, h("h2", {}, button, count), grid, left);
+    const el = h("section", { class: "d-row" }, h("h2", {}, button, count), grid, left);
+    this.#titles.push((m) => {
+      const title = inText(s.row.title, withBuiltins(m.scope, m.from, m.to, 15, 60, s.row.scope)) || "Row";
+      setText(button, title);
+      el.setAttribute("aria-label", title);
+    });
+    return el;
   }
 
   #onSeen(entries: IntersectionObserverEntry[]): void {

@@ -4,6 +4,7 @@ import { APIError } from "../api.ts";
 import { h, setText } from "../dom.ts";
 import { exploreLink } from "../explore/address.ts";
 import type { Body, BodyOptions } from "./body.ts";
+import { closeByKeyboard } from "./controls.ts";
 import { isTable, PanelData, withBuiltins, type Loaded, type Moment } from "./data.ts";
 import { BarGauge, Gauge } from "./gauge.ts";
 import { inText } from "./interpolate.ts";
@@ -207,15 +208,8 @@ export class PanelView {
     const text = this.panel.description.trim();
     if (text === "") return null;
     const summary = h("summary", { class: "d-icon", title: text, "aria-label": `About ${this.panel.title || "this panel"}` }, h("span", { class: "d-info", "aria-hidden": "true" }, "i"));
-    const details = h("details", { class: "d-about" }, summary, h("div", {}, ...markdown(text)));
-    details.addEventListener("keydown", (e) => {
-      if (e.key !== "Escape") return;
-      details.open = false;
-      summary.focus();
-    });
-    details.addEventListener("focusout", (e) => {
-      if (!details.contains(e.relatedTarget as Node | null)) details.open = false;
-    });
+    const details = h("details", { class: "d-about" }, summary, h("div", { tabindex: -1 }, ...markdown(text)));
+    closeByKeyboard(details, summary);
     return details;
   }
 
