@@ -120,7 +120,7 @@ async function scraped(url: string, expr: string): Promise<void> {
 
 test("the list is searched, and says what is broken, where, and how to mend it", { skip: noStory }, async () => {
   const { url, dir } = await trial();
-  await visit(url, "dashboards", { bypassCSP: true, expected: network }, async (page) => {
+  await visit(url, "dashboards", { bypassCSP: true, expected: /status of 400|ERR_NETWORK_CHANGED/ }, async (page) => {
     const broken = page.locator('[data-uid="broken"]');
     await broken.waitFor();
     const text = await broken.innerText();
@@ -213,9 +213,13 @@ test("variables, time range and refresh stand in the address", { skip: noStory }
     await page.keyboard.press("Escape");
     await page.waitForURL(/var-device=.*var-device=/);
     await page.waitForFunction(() => document.querySelectorAll('[data-panel-id^="14/"]').length >= 2);
-    const [range] = await Promise.all([page.waitForRequest((r) => r.url().endsWith("/query_range")), page.getByLabel("Time range").selectOption("now-1h")]);
-    const asked = new URLSearchParams(range.postData() ?? "");
-    assert.equal(Number(asked.get("end")) - Number(asked.get("start")), 3600);
+    // Panels ask for the hour; what was under way for the quarter may still be seen.
+    const hour = page.waitForRequest((r) => {
+      const asked = new URLSearchParams(r.url().endsWith("/query_range") ? (r.postData() ?? "") : "");
+      return Number(asked.get("end")) - Number(asked.get("start")) === 3600;
+    });
+    await page.getByLabel("Time range").selectOption("now-1h");
+    await hour;
     await page.waitForURL(/from=now-1h/);
     await page.goBack();
     await page.waitForSelector(".dashboard[data-loaded]");
