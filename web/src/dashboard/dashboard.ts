@@ -1,6 +1,6 @@
 // One dashboard: its variables, rows and panels, followed in time.
 
-import { APIError } from "../api.ts";
+import { APIError, sampleNumber } from "../api.ts";
 import { arrange, h, setText } from "../dom.ts";
 import { Poller } from "../poller.ts";
 import { unexpected, type Context, type View } from "../view.ts";
@@ -14,7 +14,7 @@ import { readDashboard, type Dashboard } from "./model.ts";
 import { PanelView } from "./panelview.ts";
 import { Queue } from "./queue.ts";
 import { intervalsOf, rateInterval, unknownIntervals, type Intervals } from "./scrapeinterval.ts";
-import { resolveSpan, seconds, type Span } from "./time.ts";
+import { resolveSpan, seconds, youngStart, type Span } from "./time.ts";
 import { all, resolve, storeLookup, valueOf, type Variable } from "./variables.ts";
 
 /** Panels that ask at a time: the engine has others to serve. */
@@ -44,6 +44,7 @@ export class DashboardView implements View {
   #variables: Variable[] | null = null;
   #intervals: Intervals | null = null;
   #moment: Moment | null = null;
+  #oldest: number | null = null;
   #laid = "";
   /** Write the rows' titles, in which variables stand. */
   #titles: ((m: Moment) => void)[] = [];
@@ -92,7 +93,8 @@ export class DashboardView implements View {
     if (this.#loads.signal.aborted) this.#loads = new AbortController();
     const loads = AbortSignal.any([signal, this.#loads.signal]);
     const now = Date.now() / 1000;
-    const { from, to } = resolveSpan(this.#span, now);
+    const { from: wanted, to } = resolveSpan(this.#span, now);
+    const from = await this.#start(wanted, to, loads);
     await this.#prepare(board, from, to, loads);
     const variables = this.#variables ?? [];
     this.#moment = { client: this.#ctx.client, from, to, scope: this.#scope(variables, to - from), intervals: this.#intervals ?? unknownIntervals, signal: loads };
@@ -134,6 +136,17 @@ export class DashboardView implements View {
     }
     if (board.rows.length === 0) this.#rows.replaceChildren(h("p", { class: "note" }, "This dashboard has no panels."));
     this.#showTimes();
+  }
+
+  /** The first time shown: of a range that was not chosen, no earlier than the store's oldest sample, as far as it tells of itself. */
+  async #start(from: number, to: number, signal: AbortSignal): Promise<number> {
+    if (this.#ctx.params.has("from") || this.#span.to !== "now") return from;
+    if (this.#oldest === null) {
+      const { data } = await this.#ctx.client.query("min(prometheus_tsdb_lowest_timestamp_seconds) > 0", {}, signal);
+      const found = data.resultType === "vector" ? sampleNumber(data.result[0]?.value?.[1] ?? "NaN") : NaN;
+      this.#oldest = Number.isFinite(found) ? found : null;
+    }
+    return youngStart(from, to, this.#oldest);
   }
 
   /** What panels need before they ask: scrape intervals, and variables where something changed. */

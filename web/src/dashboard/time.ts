@@ -111,3 +111,9 @@ export function spanText(span: Span, now: number): string {
   if (span.from.startsWith("now") && span.to === "now") return span.from === "now/d" ? "Today" : `${span.from} to now`;
   return `${dateText(from).slice(0, 16)} to ${dateText(to).slice(0, 16)}`;
 }
+
+/** Where a range that nobody chose begins: a young store has little to show, so the range begins where its data does, five minutes at least. */
+export function youngStart(from: number, to: number, oldest: number | null): number {
+  if (oldest === null || oldest <= from) return from;
+  return Math.max(from, Math.min(oldest - 10, to - 300));
+}

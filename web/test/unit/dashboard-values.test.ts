@@ -4,7 +4,7 @@ import { colourOf, continuousColour, paletteColour } from "../../src/dashboard/c
 import { configOf, Field, pattern } from "../../src/dashboard/field.ts";
 import { reduce, reducerLabel } from "../../src/dashboard/reduce.ts";
 import { intervalFor, intervalsOf, rateInterval } from "../../src/dashboard/scrapeinterval.ts";
-import { durationText, resolveSpan, seconds, spanText, timeOf } from "../../src/dashboard/time.ts";
+import { durationText, resolveSpan, seconds, spanText, timeOf, youngStart } from "../../src/dashboard/time.ts";
 import { formatter, stepsOf } from "../../src/dashboard/units.ts";
 
 test("units", () => {
@@ -164,6 +164,13 @@ test("times and durations", () => {
   assert.equal(spanText({ from: "now-6h", to: "now" }, now), "Last 6 hours");
   assert.deepEqual([seconds("30s"), seconds("1m30s"), seconds(">10s"), seconds("x"), seconds("")], [30, 90, 10, null, null]);
   assert.deepEqual([durationText(15), durationText(3600), durationText(90), durationText(0.25), durationText(86400)], ["15s", "1h", "90s", "250ms", "1d"]);
+});
+
+test("a range that nobody chose begins where the data does", () => {
+  assert.equal(youngStart(0, 3600, null), 0);
+  assert.equal(youngStart(1000, 4600, 500), 1000);
+  assert.equal(youngStart(1000, 4600, 2000), 1990);
+  assert.equal(youngStart(1000, 4600, 4550), 4300, "five minutes at least");
 });
 
 test("windows hold four scrapes of the jobs that a query names", () => {
