@@ -476,10 +476,11 @@ func TestScrapedOnce(t *testing.T) {
 	strata(t)
 	ns := namespace(t)
 	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.ShopOfService()))
-	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
+	pods(t, ns, map[string]string{"app": "shop"}, 1)
 	by := func(job string) string { return `up{job="` + job + `",namespace="` + ns + `"} == 1` }
 	require.Contains(t, queried(t, by("kubernetes-service-endpoints"))[0].Series, `"service":"shop"`)
-	_, err := shared.cluster.Kubectl(t.Context(), "--namespace", ns, "annotate", "pod", pod.Name, "prometheus.io/scrape=true", "prometheus.io/port=9102")
+	_, err := shared.cluster.Kubectl(t.Context(), "--namespace", ns, "patch", "deployment", "shop", "--patch",
+		`{"spec": {"template": {"metadata": {"annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9102"}}}}}`)
 	require.NoError(t, err)
 	queried(t, by("kubernetes-pods")+` unless on (namespace) up{job="kubernetes-service-endpoints"}`)
 	require.Len(t, queried(t, `up{namespace="`+ns+`"}`), 1)

@@ -73,6 +73,8 @@ scrape_configs:
     kubernetes_sd_configs: [{role: pod}]
     relabel_configs:
       - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], regex: "true", action: keep}
+      - {source_labels: [__meta_kubernetes_pod_phase], regex: Pending|Succeeded|Failed, action: drop}
+      - {source_labels: [__meta_kubernetes_pod_ip], target_label: __tmp_host}
       {{- include "strata.annotated" "pod" | nindent 6 }}
       {{- include "strata.place" . | nindent 6 }}
   # Pods of a Service that asks for it by the same annotations. Their metrics
@@ -86,9 +88,12 @@ scrape_configs:
     relabel_configs:
       - {source_labels: [__meta_kubernetes_service_annotation_prometheus_io_scrape], regex: "true", action: keep}
       - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], regex: "true", action: drop}
-      # Of a pod with two addresses the first is asked; what is no pod is left out.
+      # Of a pod with two addresses the first is asked. What is known of a pod is
+      # as old as its slice: it may lack the address.
       - {source_labels: [__address__], regex: '\[?(.+?)\]?:\d+', target_label: __tmp_host}
-      - {source_labels: [__meta_kubernetes_pod_ip], target_label: __tmp_host, action: keepequal}
+      - {source_labels: [__address__], regex: '\[?(.+?)\]?:\d+', target_label: __tmp_first}
+      - {source_labels: [__meta_kubernetes_pod_ip], regex: (.+), target_label: __tmp_first}
+      - {source_labels: [__tmp_first], target_label: __tmp_host, action: keepequal}
       {{- include "strata.annotated" "service" | nindent 6 }}
       {{- include "strata.place" . | nindent 6 }}
       - {source_labels: [__meta_kubernetes_service_name], target_label: service}
@@ -112,15 +117,14 @@ scrape_configs:
 {{- end }}
 
 {{- /* One target a pod, as the annotations of "pod" or "service" say: the
-annotated port, else each declared one. */}}
+annotated port of the host in __tmp_host, else each declared one. */}}
 {{- define "strata.annotated" -}}
-- {source_labels: [__meta_kubernetes_pod_phase], regex: Pending|Succeeded|Failed, action: drop}
 - {source_labels: [__meta_kubernetes_pod_container_init], regex: "true", action: drop}
-- source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_{{ . }}_annotation_prometheus_io_port]
+- source_labels: [__tmp_host, __meta_kubernetes_{{ . }}_annotation_prometheus_io_port]
   regex: ([^:]+);(\d+)
   target_label: __address__
   replacement: ${1}:${2}
-- source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_{{ . }}_annotation_prometheus_io_port]
+- source_labels: [__tmp_host, __meta_kubernetes_{{ . }}_annotation_prometheus_io_port]
   regex: (.*:.*);(\d+)
   target_label: __address__
   replacement: '[${1}]:${2}'
