@@ -13,6 +13,9 @@ import { sortTable } from "./transform.ts";
 /** Rows that are put on the page. */
 const most = 300;
 
+/** A text for values that are absent fits a cell up to so many characters. */
+const shortText = 12;
+
 interface Shown {
   column: Column;
   title: string;
@@ -106,7 +109,9 @@ export class TablePanel implements Body {
   #cell(c: Shown, v: Cell): HTMLElement {
     const coloured = c.cell.startsWith("color-");
     const time = c.column.type === "time" && c.field.unit === "";
-    const shown = time ? { text: v === null ? "–" : dateText(Number(v) / 1000), suffix: "", colour: null } : c.field.show(v, coloured);
+    // A text that explains an empty panel is none for a cell.
+    const blank = v === null && c.field.noValue.length > shortText;
+    const shown = blank ? { text: "–", suffix: "", colour: null } : time ? { text: v === null ? "–" : dateText(Number(v) / 1000), suffix: "", colour: null } : c.field.show(v, coloured);
     const td = h("td", { class: c.column.type === "number" ? "num" : undefined });
     if (typeof v === "number" && c.cell.includes("gauge")) {
       const fill = h("span", { class: "d-fill" });
