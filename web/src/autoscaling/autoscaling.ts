@@ -146,8 +146,8 @@ class Autoscaling implements View {
 
   #showNamespaces(): void {
     const names = [...new Set([...this.#all.map((a) => a.namespace), this.#wanted].filter((n) => n !== ""))].sort();
-    const have = [...this.#namespace.options].map((o) => o.value).join("\n");
-    if (have === ["", ...names].join("\n")) return;
+    const have = [...this.#namespace.options].map((o) => o.value);
+    if (have.length === names.length + 1 && names.every((n, i) => have[i + 1] === n)) return;
     this.#namespace.replaceChildren(h("option", { value: "" }, "All"), ...names.map((n) => h("option", { value: n }, n)));
     this.#namespace.value = this.#wanted;
   }

@@ -58,6 +58,7 @@ test("namespace and text narrow the list, and a link explores", { skip: noStory 
 test("autoscalers are shown, or why there are none", async () => {
   await visit(await main(), "autoscaling", {}, async (page) => {
     await page.waitForSelector(".autoscaling[data-loaded]");
+    assert.equal(await page.getByLabel("Namespace").locator("option").first().textContent(), "All");
     const shown = await page.locator(".autoscaler").count();
     const why = await page.locator(".empty").innerText();
     assert.ok(shown > 0 || /kubectl autoscale|strata-kubestate|target/i.test(why), `${shown} autoscalers: ${why}`);
