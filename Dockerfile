@@ -17,8 +17,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
-# What only root could make in an image without programs.
-RUN mkdir -p /skeleton/data /skeleton/tmp && chmod 1777 /skeleton/tmp
+# A directory for the image without programs.
+RUN mkdir -p /skeleton/data
 
 FROM source AS build
 ARG TARGETOS
@@ -49,7 +49,6 @@ LABEL org.opencontainers.image.source="https://github.com/strata-metrics/strata"
       org.opencontainers.image.revision="$REVISION"
 COPY --from=source /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY LICENSE /licenses/LICENSE
-COPY --from=source /skeleton/tmp /tmp
 ENV PATH=/bin
 USER 65532:65532
 
