@@ -61,6 +61,7 @@ class Autoscaling implements View {
       this.#list,
       this.#more,
     );
+    this.#showNamespaces();
     // The history of what is out of sight is asked for when it comes into it.
     this.#watch = new IntersectionObserver((entries) => this.#looked(entries), { rootMargin: "300px" });
     this.#poller = new Poller({ intervalMs: refreshMs, task: (signal) => this.#tick(signal), onError: unexpected, visible: () => !document.hidden });
