@@ -445,7 +445,7 @@ func chartUpgrade(t *testing.T) {
 }
 
 // chartLosesRights takes rights from a running installation: who starts without
-// them says which, what runs goes on, and an upgrade gives them back.
+// them says which, and what runs goes on.
 func chartLosesRights(t *testing.T) {
 	ctx := t.Context()
 	_, err := shared.cluster.Kubectl(ctx, "delete", "clusterrolebinding", "strata-kubestate", "strata-core")
@@ -464,10 +464,6 @@ func chartLosesRights(t *testing.T) {
 	}
 	_, err = shared.cluster.Kubectl(ctx, "top", "nodes")
 	require.NoError(t, err, "the replicas of core that run go on")
-	_, failure := helm(t, "upgrade", "strata", chart(), "--reuse-values", "--namespace", story.Namespace, "--wait", "--timeout", "3m")
-	require.Empty(t, failure)
-	_, failure = helm(t, "test", "strata", "--namespace", story.Namespace, "--timeout", "3m")
-	require.Empty(t, failure)
 }
 
 // TestScrapedOnce holds that pods of an annotated Service have its name in their
