@@ -61,7 +61,7 @@ cluster-tools:
 	@$(call debian,conntrack,containernetworking-plugins iptables nftables conntrack iproute2)
 
 .PHONY: e2e
-e2e: go cluster-tools web/node_modules ## tests on a real Kubernetes on this machine (root)
+e2e: build cluster-tools web/node_modules ## tests on a real Kubernetes on this machine (root)
 	@$(call debian,chromium,chromium)
 	cd test/e2e && go test -p 1 -count=1 -timeout 60m -v $(ARGS) ./...
 

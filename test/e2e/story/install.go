@@ -56,8 +56,8 @@ func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Log
 	return nil
 }
 
-// values are those of the chart: local images, a node without volumes, and
-// times shorter than a production cluster wants.
+// values are those of the chart: local images, a node without volumes, one
+// server on its two cores, and times shorter than a production cluster wants.
 func values(c *cluster.Cluster) string {
 	return fmt.Sprintf(`
 image: {registry: strata.test, tag: e2e}
@@ -65,6 +65,7 @@ scrapeInterval: %[1]s
 agent: {mountPropagation: None, container: {runtimeSocket: %[2]s}}
 core: {metricResolution: %[1]s}
 server:
+  replicas: 1
   persistence: {enabled: false}
   alerting: {alertmanagers: [{static_configs: [{targets: ["%[3]s:8080"]}]}]}
   remoteWrite: [{name: sink, url: "http://%[3]s:8080/api/v1/write"}]
@@ -116,7 +117,7 @@ func Offer(ctx context.Context, c *cluster.Cluster, root string, log *slog.Logge
 	if err := setup.Load(ctx, c, programs...); err != nil {
 		return nil, err
 	}
-	values := fmt.Sprintf("agent: {mountPropagation: None, container: {runtimeSocket: %s}}\nserver: {persistence: {enabled: false}}\n", c.RuntimeSocket())
+	values := fmt.Sprintf("agent: {mountPropagation: None, container: {runtimeSocket: %s}}\nserver: {replicas: 1, persistence: {enabled: false}}\n", c.RuntimeSocket())
 	file := filepath.Join(c.Options().StateDir, "values.yaml")
 	if err := os.WriteFile(file, []byte(values), 0o644); err != nil {
 		return nil, err
