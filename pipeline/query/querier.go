@@ -30,7 +30,8 @@ func NewQuerier(e *Engine, q storage.Queryable) *Querier {
 
 // Instant evaluates expr at one time. A scalar becomes a vector of one sample
 // without labels. Warnings are what remote storage could not answer and what
-// PromQL finds odd in the data. The vector is the caller's.
+// PromQL finds odd in the data. The vector is the caller's. The error of a query
+// whose context has ended wraps the context's.
 func (q *Querier) Instant(ctx context.Context, expr string, at time.Time) (promql.Vector, annotations.Annotations, error) {
 	query, err := q.engine.NewInstantQuery(ctx, q.store, nil, expr, at)
 	if err != nil {
@@ -38,6 +39,10 @@ func (q *Querier) Instant(ctx context.Context, expr string, at time.Time) (promq
 	}
 	defer query.Close()
 	res := query.Exec(ctx)
+	if ended := ctx.Err(); ended != nil && errors.As(res.Err, new(promql.ErrQueryCanceled)) {
+		// The engine's error does not say by whom, nor wrap what does.
+		return nil, res.Warnings, fmt.Errorf("query %q: %w: %w", expr, res.Err, ended)
+	}
 	if res.Err != nil {
 		return nil, res.Warnings, fmt.Errorf("query %q: %w", expr, res.Err)
 	}
