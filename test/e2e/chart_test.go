@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/strata-metrics/strata/test/e2e/cluster"
+	"github.com/strata-metrics/strata/test/e2e/image"
 	"github.com/strata-metrics/strata/test/e2e/setup"
 	"github.com/strata-metrics/strata/test/e2e/story"
 )
@@ -418,6 +419,7 @@ func answered(t *testing.T, ns string) {
 
 func chartUpgrade(t *testing.T) {
 	ns := namespace(t)
+	require.NoError(t, setup.Load(t.Context(), shared.cluster, image.Strata(shared.root, "strata-app")))
 	require.NoError(t, shared.cluster.Apply(t.Context(), ns, story.Shop()))
 	pod := pods(t, ns, map[string]string{"app": "shop"}, 1)[0]
 	_, err := get(t.Context(), "http://"+pod.Status.PodIP+":8180/")

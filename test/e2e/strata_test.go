@@ -75,7 +75,7 @@ func TestFourLayers(t *testing.T) {
 	queried(t, `demo_orders_total`+in) // the app's own, through the sidecar
 	queried(t, `kube_pod_info`+in)
 	// Pods of other tests may be ending just now.
-	require.Empty(t, answer(t, `up{job!="kubernetes-pods"} != 1 or up{namespace="`+ns+`"} != 1`, time.Time{}), "every target of the installation is healthy")
+	require.Empty(t, answer(t, `up{job!~"kubernetes-.+"} != 1 or up{namespace="`+ns+`"} != 1`, time.Time{}), "every target of the installation is healthy")
 
 	// A deleted pod leaves queries within two scrapes of its end.
 	ctx := t.Context()
