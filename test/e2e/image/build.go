@@ -46,7 +46,9 @@ func Pause(root string) Program {
 func Pack(ctx context.Context, dir string, p Program) (string, error) {
 	name := filepath.Base(p.Package)
 	binary := filepath.Join(dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, p.Package)
+	_, version, _ := strings.Cut(filepath.Base(p.Image), ":")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags=-s -w -X github.com/prometheus/common/version.Version="+version, "-o", binary, p.Package)
 	cmd.Dir = p.Dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {

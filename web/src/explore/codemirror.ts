@@ -81,10 +81,16 @@ function firstDiagnostic(state: EditorState): string {
  */
 const typeOver = EditorView.domEventHandlers({
   beforeinput(e, view) {
-    const { from, to, empty } = view.state.selection.main;
-    if (e.inputType !== "insertText" || e.data === null || empty || view.composing) return false;
+    if (e.inputType !== "insertText" || e.data === null || view.composing) return false;
+    // What the browser would replace: the editor hears of a new selection only afterwards.
+    const range = e.getTargetRanges()[0];
+    const { main } = view.state.selection;
+    const from = range ? view.posAtDOM(range.startContainer, range.startOffset) : main.from;
+    const to = range ? view.posAtDOM(range.endContainer, range.endOffset) : main.to;
+    if (from === to) return false;
     const text = e.data;
-    const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type", scrollIntoView: true });
+    const insert = () =>
+      view.state.update({ changes: { from, to, insert: text }, selection: { anchor: from + text.length }, userEvent: "input.type", scrollIntoView: true });
     const taken = view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, text, insert));
     if (!taken) view.dispatch(insert());
     e.preventDefault();
