@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb"
 )
 
@@ -26,9 +25,8 @@ func newHealth(log *slog.Logger, m *selfMetrics) *health {
 
 // blameless tells errors that no rule is to blame for.
 func blameless(err error) bool {
-	var canceled promql.ErrQueryCanceled
 	return errors.Is(err, tsdb.ErrNotReady) || errors.Is(err, errNoData) || errors.Is(err, ErrSelector) ||
-		errors.Is(err, context.Canceled) || errors.As(err, &canceled)
+		errors.Is(err, context.Canceled)
 }
 
 // report says how a rule did at something: a resource it was asked for, or a

@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
-	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
@@ -141,41 +140,35 @@ func (c *Checker) prometheus(r Result) []Result {
 		r.Errors = append(r.Errors, withRepair(err))
 	}
 	r.Holds = count(len(jobs), "job")
-	results := []Result{}
-	seen := map[string]bool{}
-	for _, pattern := range conf.RuleFiles {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			r.Errors = append(r.Errors, fmt.Errorf("%s: rule_files: %q: %w", r.File, pattern, err))
-		} else if len(files) == 0 {
-			r.Warnings = append(r.Warnings, fmt.Errorf("%s: rule_files: no file matches %q (write the file, or correct the pattern)", r.File, pattern))
-		}
-		for _, file := range files {
-			if seen[file] {
-				continue
-			}
-			seen[file] = true
-			one := Result{File: file, Kind: Rules}
-			content, err := os.ReadFile(file)
-			if err != nil {
-				one.Errors = []error{err}
-			} else {
-				c.rules(&one, content, conf.GlobalConfig.MetricNameValidationScheme)
-			}
-			results = append(results, one)
-		}
+	files, unmatched, err := rule.Files(conf)
+	if err != nil {
+		r.Errors = append(r.Errors, fmt.Errorf("%s: %w", r.File, err))
 	}
-	return append([]Result{r}, results...)
+	for _, pattern := range unmatched {
+		r.Warnings = append(r.Warnings, fmt.Errorf("%s: rule_files: no file matches %q (write the file, or correct the pattern)", r.File, pattern))
+	}
+	results := []Result{r}
+	for _, file := range files {
+		one := Result{File: file, Kind: Rules}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			one.Errors = []error{err}
+		} else {
+			c.rules(&one, content, conf.GlobalConfig.MetricNameValidationScheme)
+		}
+		results = append(results, one)
+	}
+	return results
 }
 
 func (c *Checker) rules(r *Result, content []byte, scheme model.ValidationScheme) {
-	for _, err := range rule.CheckFile(r.File, content, scheme, c.Parser) {
+	groups, errs := rule.CheckFile(r.File, content, scheme, c.Parser)
+	for _, err := range errs {
 		r.Errors = append(r.Errors, withRepair(err))
 	}
-	if len(r.Errors) > 0 {
+	if len(errs) > 0 {
 		return
 	}
-	groups, _ := rulefmt.Parse(content, false, scheme, c.Parser, promslog.NewNopLogger())
 	n := 0
 	for _, g := range groups.Groups {
 		n += len(g.Rules)

@@ -33,7 +33,7 @@ var (
 // one line: FILE:LINE:COLUMN: what is wrong with the first, and how many more
 // there are. It matches ErrRules.
 func Check(conf *config.Config, p parser.Parser) error {
-	fs, err := files(conf)
+	fs, _, err := Files(conf)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func Check(conf *config.Config, p parser.Parser) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w: %w", f, ErrRules, err)
 		}
-		errs := CheckFile(f, content, conf.GlobalConfig.MetricNameValidationScheme, p)
+		_, errs := CheckFile(f, content, conf.GlobalConfig.MetricNameValidationScheme, p)
 		if n := len(errs) - 1; n > 0 {
 			return fmt.Errorf("%w (and %d more)", errs[0], n)
 		} else if n == 0 {
@@ -53,14 +53,15 @@ func Check(conf *config.Config, p parser.Parser) error {
 }
 
 // CheckFile parses the content of one rule file. Each error is one line,
-// NAME:LINE:COLUMN: what is wrong, and matches ErrRules.
-func CheckFile(name string, content []byte, scheme model.ValidationScheme, p parser.Parser) []error {
-	_, errs := rulefmt.Parse(content, false, scheme, p, promslog.NewNopLogger())
+// NAME:LINE:COLUMN: what is wrong, and matches ErrRules; the groups hold where
+// there is none.
+func CheckFile(name string, content []byte, scheme model.ValidationScheme, p parser.Parser) (*rulefmt.RuleGroups, []error) {
+	groups, errs := rulefmt.Parse(content, false, scheme, p, promslog.NewNopLogger())
 	for i, err := range errs {
 		errs[i] = oneLine(name, content, err)
 	}
 	// YAML that is broken is found by each of the parser's two readings.
-	return slices.CompactFunc(errs, func(a, b error) bool { return a.Error() == b.Error() })
+	return groups, slices.CompactFunc(errs, func(a, b error) bool { return a.Error() == b.Error() })
 }
 
 func oneLine(file string, content []byte, err error) error {

@@ -145,7 +145,7 @@ func (m *Manager) DroppedAlertmanagers() []*url.URL { return m.notifier.DroppedA
 // ApplyConfig loads the rule files and the Alertmanagers of conf. On an error
 // the rules that were loaded before go on.
 func (m *Manager) ApplyConfig(conf *config.Config) error {
-	files, err := files(conf)
+	files, _, err := Files(conf)
 	if err != nil {
 		return err
 	}
@@ -178,21 +178,24 @@ func (m *Manager) RunNotifier(ams <-chan map[string][]*targetgroup.Group) { m.no
 // StopNotifier sends what waits and ends RunNotifier. It must follow Stop.
 func (m *Manager) StopNotifier() { m.notifier.Stop() }
 
-// files lists the rule files of a configuration, each once.
-func files(conf *config.Config) ([]string, error) {
-	var out []string
+// Files lists the rule files of a configuration, each once, and the patterns of
+// rule_files that match none.
+func Files(conf *config.Config) (found, unmatched []string, err error) {
 	seen := map[string]bool{}
 	for _, pattern := range conf.RuleFiles {
 		fs, err := filepath.Glob(pattern)
 		if err != nil {
-			return nil, fmt.Errorf("rule_files: %q: %w", pattern, err)
+			return nil, nil, fmt.Errorf("rule_files: %q: %w", pattern, err)
+		}
+		if len(fs) == 0 {
+			unmatched = append(unmatched, pattern)
 		}
 		for _, f := range fs {
 			if !seen[f] {
 				seen[f] = true
-				out = append(out, f)
+				found = append(found, f)
 			}
 		}
 	}
-	return out, nil
+	return found, unmatched, nil
 }
