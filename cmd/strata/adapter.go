@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/storage"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/discovery"
@@ -23,11 +25,14 @@ import (
 type adapterFlags struct {
 	api  apiFlags
 	file string
+	// maxAge is how old samples may be where a rule says nothing.
+	maxAge model.Duration
 }
 
 func (f *adapterFlags) declare(cmd *kingpin.CmdClause) {
 	cmd.Flag("adapter.config", "Rules of custom and external metrics, as prometheus-adapter reads them. With it, custom.metrics.k8s.io and external.metrics.k8s.io are served on --secure-port.").
 		PlaceHolder("<file>").StringVar(&f.file)
+	duration(cmd, "adapter.max-age", "How old the samples behind an answer may be where its rule has no maxAge; 0 is as old as a query looks back.", &f.maxAge).Default("0s")
 	f.api.declare(cmd)
 }
 
@@ -65,7 +70,7 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 	local := adapter.NewLocal(p.Store(), func(q storage.Queryable) adapter.Querier { return query.NewQuerier(p.Engine(), q) })
 	a.adapter, err = adapter.New(adapter.Options{
 		Querier: local, Mapper: adapter.NewMapper(kinds), Lister: a.lister, Parser: p.Engine().Parser(),
-		Logger: a.log, Registry: reg,
+		MaxAge: time.Duration(f.maxAge), Logger: a.log, Registry: reg,
 	})
 	if err != nil {
 		return nil, err

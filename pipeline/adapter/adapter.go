@@ -46,6 +46,9 @@ type Options struct {
 	Parser parser.Parser
 	// Window is DefaultWindow where it is 0.
 	Window time.Duration
+	// MaxAge is how old the samples behind an answer may be where the rule has
+	// no limit of its own; 0 is as old as PromQL looks back.
+	MaxAge time.Duration
 
 	// Logger receives what goes wrong with rules; nil discards.
 	Logger *slog.Logger
@@ -64,6 +67,7 @@ type Adapter struct {
 	resources *resources
 	parser    parser.Parser
 	window    time.Duration
+	maxAge    time.Duration
 	log       *slog.Logger
 	now       func() time.Time
 
@@ -121,6 +125,7 @@ func New(o Options) (*Adapter, error) {
 		resources: newResources(o.Mapper, o.Now),
 		parser:    o.Parser,
 		window:    o.Window,
+		maxAge:    o.MaxAge,
 		log:       o.Logger,
 		now:       o.Now,
 		metrics:   newSelfMetrics(o.Registry),

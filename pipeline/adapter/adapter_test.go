@@ -118,7 +118,7 @@ type flaky struct {
 	err error
 }
 
-func (f *flaky) InstantWithAge(ctx context.Context, expr string, at time.Time) (v promVector, ts []time.Time, n notes, err error) {
+func (f *flaky) InstantWithAge(ctx context.Context, expr string, at time.Time) (v promVector, ts []Age, n notes, err error) {
 	if f.err != nil {
 		return nil, nil, nil, f.err
 	}
@@ -200,13 +200,12 @@ func TestAge(t *testing.T) {
 		t.Helper()
 		_, ages, _, err := q.InstantWithAge(t.Context(), expr, testTime())
 		require.NoError(t, err)
-		for i := range ages {
-			if ages[i] = ages[i].UTC(); ages[i].Equal(time.Time{}) {
-				ages[i] = time.Time{}
-			}
+		var times []time.Time
+		for _, a := range ages {
+			times = append(times, a.Time.UTC())
 		}
-		slices.SortFunc(ages, time.Time.Compare)
-		require.Equal(t, want, ages, expr)
+		slices.SortFunc(times, time.Time.Compare)
+		require.Equal(t, want, times, expr)
 	}
 	f(`sum(queue)`, ago(200))
 	f(`sum(queue) by (pod)`, ago(200), ago(30))

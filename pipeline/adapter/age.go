@@ -108,19 +108,28 @@ func (it *ageIterator) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *hi
 	return t, h
 }
 
+// older is the one of two, either of which may be nil, whose newest sample is
+// further back.
+func older(a, b *age) *age {
+	if a == nil || b != nil && b.newest < a.newest {
+		return b
+	}
+	return a
+}
+
 // Of says, for each sample of a query's result, how old the data behind it is:
 // the oldest of the newest samples of its series. A series belongs to a sample
 // whose labels it does not contradict; where none does, all of them. The time
 // is zero where no series was read.
-func (a *Ages) Of(vec promql.Vector) []time.Time {
-	out := make([]time.Time, len(vec))
-	oldest := int64(math.MaxInt64)
+func (a *Ages) Of(vec promql.Vector) []Age {
+	out := make([]Age, len(vec))
+	var oldest *age
 	for _, s := range a.series {
 		if s.counts() {
-			oldest = min(oldest, s.newest)
+			oldest = older(oldest, s)
 		}
 	}
-	if oldest == math.MaxInt64 {
+	if oldest == nil {
 		return out
 	}
 	// Samples with the same label names share the work.
@@ -144,10 +153,10 @@ const maxMask = 64
 // joint are the series that have the same of the result's labels.
 type joint struct {
 	names  []string
-	oldest map[uint64]int64 // by hash of the values of names
+	oldest map[uint64]*age // by hash of the values of names
 }
 
-func (a *Ages) group(vec promql.Vector, at []int, oldest int64, out []time.Time) {
+func (a *Ages) group(vec promql.Vector, at []int, oldest *age, out []Age) {
 	var names []string
 	vec[at[0]].Metric.Range(func(l labels.Label) { names = append(names, l.Name) })
 	names = names[:min(len(names), maxMask)]
@@ -166,7 +175,7 @@ func (a *Ages) group(vec promql.Vector, at []int, oldest int64, out []time.Time)
 		}
 		j := joints[mask]
 		if j == nil {
-			j = &joint{oldest: map[uint64]int64{}}
+			j = &joint{oldest: map[uint64]*age{}}
 			for i, n := range names {
 				if mask&(1<<i) != 0 {
 					j.names = append(j.names, n)
@@ -176,22 +185,18 @@ func (a *Ages) group(vec promql.Vector, at []int, oldest int64, out []time.Time)
 		}
 		var h uint64
 		h, buf = s.labels.HashForLabels(buf, j.names...)
-		if t, ok := j.oldest[h]; !ok || s.newest < t {
-			j.oldest[h] = s.newest
-		}
+		j.oldest[h] = older(j.oldest[h], s)
 	}
 	for _, i := range at {
-		own := int64(math.MaxInt64)
+		var own *age
 		for _, j := range joints {
 			var h uint64
 			h, buf = vec[i].Metric.HashForLabels(buf, j.names...)
-			if t, ok := j.oldest[h]; ok {
-				own = min(own, t)
-			}
+			own = older(own, j.oldest[h])
 		}
-		if own == math.MaxInt64 {
+		if own == nil {
 			own = oldest
 		}
-		out[i] = time.UnixMilli(own)
+		out[i] = Age{Time: time.UnixMilli(own.newest), Series: own.labels}
 	}
 }

@@ -40,6 +40,9 @@ type RuleConfig struct {
 	Name NameMapping `yaml:"name"`
 	// MetricsQuery is the template of the expression.
 	MetricsQuery string `yaml:"metricsQuery,omitempty"`
+	// MaxAge is how old the samples behind an answer may be; 0 is the limit of
+	// Options. prometheus-adapter has no such field.
+	MaxAge model.Duration `yaml:"maxAge,omitempty"`
 }
 
 // FilterConfig is a regular expression on series names; one of the two is set.

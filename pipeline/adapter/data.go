@@ -30,10 +30,18 @@ type Querier interface {
 
 // AgeQuerier is a Querier that knows how old what it answers is.
 type AgeQuerier interface {
-	// InstantWithAge is Instant and, for each sample of the vector, the time of
-	// the data behind it: of the series that it was made of, the oldest of their
-	// newest samples. A zero time is unknown.
-	InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []time.Time, annotations.Annotations, error)
+	// InstantWithAge is Instant and, for each sample of the vector, how old the
+	// data behind it is.
+	InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, error)
+}
+
+// Age says how old the data behind a value is.
+type Age struct {
+	// Time is, of the series that the value was made of, the oldest of their
+	// newest samples. Zero is unknown.
+	Time time.Time
+	// Series is the one with that sample.
+	Series labels.Labels
 }
 
 // Index is a Querier that finds series without listing all of them.
@@ -62,7 +70,7 @@ func NewLocal(store storage.Queryable, newQuerier func(storage.Queryable) Querie
 }
 
 // InstantWithAge implements AgeQuerier.
-func (l *Local) InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []time.Time, annotations.Annotations, error) {
+func (l *Local) InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, error) {
 	seen := &Ages{Queryable: l.store}
 	vec, notes, err := l.make(seen).Instant(ctx, expr, at)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -29,21 +30,30 @@ type Answer struct {
 	// the oldest of their newest samples. Where the Querier does not know, it is
 	// the time of evaluation.
 	Time time.Time
+	// Age is how old that was when the value was asked for.
+	Age time.Duration
 	// Rule gave the value.
 	Rule *Rule
+
+	limit  time.Duration // of Age; 0 for none
+	oldest labels.Labels // the series that Time is of
 }
+
+// Stale tells whether the answer is older than its rule's maxAge: a number
+// that nobody may scale on.
+func (a *Answer) Stale() bool { return a.limit > 0 && a.Age > a.limit }
 
 // Evaluate asks a rule for values: for custom metrics at most one of each
 // object, in no order and for the objects that have one, for an external
-// metric one of each series of the result. An error is of the rule unless it
-// is ErrSelector, of the context, or tsdb.ErrNotReady.
+// metric one of each series of the result. Stale ones are among them. An error
+// is of the rule unless it is ErrSelector, of the context, or tsdb.ErrNotReady.
 func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector klabels.Selector) ([]Answer, error) {
 	expr, label, err := r.expression(o, selector)
 	if err != nil {
 		return nil, err
 	}
 	at := a.now()
-	vec, times, notes, err := a.instant(ctx, expr, at)
+	vec, ages, notes, err := a.instant(ctx, expr, at)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +70,9 @@ func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector kla
 		if s.H != nil || math.IsNaN(s.F) || math.IsInf(s.F, 0) {
 			continue
 		}
-		ans := Answer{Value: s.F, Time: at, Rule: r}
-		if i < len(times) && !times[i].IsZero() {
-			ans.Time = times[i]
+		ans := Answer{Value: s.F, Time: at, Rule: r, limit: a.limit(r)}
+		if i < len(ages) && !ages[i].Time.IsZero() {
+			ans.Time, ans.Age, ans.oldest = ages[i].Time, at.Sub(ages[i].Time), ages[i].Series
 		}
 		if label == "" {
 			if !scalar {
@@ -86,7 +96,7 @@ func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector kla
 	return out, nil
 }
 
-func (a *Adapter) instant(ctx context.Context, expr string, at time.Time) (promql.Vector, []time.Time, annotations.Annotations, error) {
+func (a *Adapter) instant(ctx context.Context, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, error) {
 	if q, ok := a.querier.(AgeQuerier); ok {
 		return q.InstantWithAge(ctx, expr, at)
 	}

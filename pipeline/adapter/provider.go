@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -45,7 +46,11 @@ func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName
 		return nil, err
 	}
 	for i := range answers {
-		if answers[i].Object == name.Name {
+		switch {
+		case answers[i].Object != name.Name:
+		case answers[i].Stale():
+			return nil, a.status(a.staleError(ctx, info.Metric+" of "+info.GroupResource.String()+" "+name.Name, &answers[i]))
+		default:
 			v := metricValue(&answers[i], res, name.Namespace, info.Metric, echo(selector))
 			return &v, nil
 		}
@@ -54,7 +59,8 @@ func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName
 }
 
 // GetMetricBySelector implements provider.CustomMetricsProvider. Objects
-// without a value are left out.
+// without a value are left out, and those whose value is stale: an HPA counts
+// what is missing carefully. When all are stale it is an error.
 func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, selector labels.Selector, info provider.CustomMetricInfo, metricSelector labels.Selector) (list *custom_metrics.MetricValueList, err error) {
 	defer a.observe("custom", time.Now(), &err)
 	c, res, err := a.findCustom(ctx, info)
@@ -72,18 +78,26 @@ func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, sel
 	if err != nil {
 		return nil, err
 	}
-	asked := make(map[string]bool, len(names))
-	for _, n := range names {
-		asked[n] = true
+	answers, left := fresh(only(answers, names))
+	if len(answers) == 0 && len(left) > 0 {
+		what := fmt.Sprintf("%s of %d %s, such as %s", info.Metric, len(left), info.GroupResource.String(), left[0].Object)
+		return nil, a.status(a.staleError(ctx, what, &left[0]))
 	}
 	list = &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, 0, len(answers))}
 	shown := echo(metricSelector)
 	for i := range answers {
-		if asked[answers[i].Object] {
-			list.Items = append(list.Items, metricValue(&answers[i], res, namespace, info.Metric, shown))
-		}
+		list.Items = append(list.Items, metricValue(&answers[i], res, namespace, info.Metric, shown))
 	}
 	return list, nil
+}
+
+// only are the answers about objects of these names, in the memory of all.
+func only(all []Answer, names []string) []Answer {
+	asked := make(map[string]bool, len(names))
+	for _, n := range names {
+		asked[n] = true
+	}
+	return slices.DeleteFunc(all, func(ans Answer) bool { return !asked[ans.Object] })
 }
 
 // ListAllMetrics implements provider.CustomMetricsProvider. The list may be
@@ -97,7 +111,8 @@ func (a *Adapter) ListAllExternalMetrics() []provider.ExternalMetricInfo {
 }
 
 // GetExternalMetric implements provider.ExternalMetricsProvider. No series
-// that match the selector is an empty list, not an error.
+// that match the selector is an empty list, not an error; a stale value is one,
+// since an HPA would take the sum of the others for the whole.
 func (a *Adapter) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info provider.ExternalMetricInfo) (list *external_metrics.ExternalMetricValueList, err error) {
 	defer a.observe("external", time.Now(), &err)
 	s := a.rules.Load()
@@ -117,6 +132,9 @@ func (a *Adapter) GetExternalMetric(ctx context.Context, namespace string, selec
 	a.health.report(c.rule, "external", err)
 	if err != nil {
 		return nil, a.status(err)
+	}
+	if _, stale := fresh(slices.Clone(answers)); len(stale) > 0 {
+		return nil, a.status(a.staleError(ctx, info.Metric, &stale[0]))
 	}
 	list = &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(answers))}
 	for i := range answers {
@@ -202,6 +220,8 @@ func (a *Adapter) status(err error) error {
 	switch {
 	case errors.Is(err, ErrSelector):
 		return apierrors.NewBadRequest(err.Error())
+	case errors.Is(err, ErrStale):
+		return unavailable(err.Error())
 	case errors.Is(err, tsdb.ErrNotReady), errors.Is(err, errNoData):
 		return unavailable("metrics are not ready: " + err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout):

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -36,6 +37,7 @@ type Rule struct {
 	labels     *labelMapping
 	namespaced bool
 	query      *template.Template
+	maxAge     time.Duration // 0 for the limit that holds for all
 }
 
 type seriesFilter struct {
@@ -117,7 +119,7 @@ func (c *compiler) compile(kind string, rules []RuleConfig) ([]*Rule, error) {
 }
 
 func (c *compiler) rule(kind string, index int, rc *RuleConfig) (*Rule, error) {
-	r := &Rule{kind: kind, index: index, seriesQuery: rc.SeriesQuery, namespaced: true}
+	r := &Rule{kind: kind, index: index, seriesQuery: rc.SeriesQuery, namespaced: true, maxAge: time.Duration(rc.MaxAge)}
 	if line := c.conf.line(kind, index); line > 0 {
 		r.where = fmt.Sprintf("%s:%d", c.conf.file, line)
 	}
