@@ -23,6 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/strata-metrics/strata/pipeline/journal"
 )
 
 // DefaultWindow is how long a series counts as there after its last sample, as
@@ -50,6 +52,9 @@ type Options struct {
 	// no limit of its own; 0 is as old as PromQL looks back.
 	MaxAge time.Duration
 
+	// Journal keeps what autoscalers are told; nil keeps nothing.
+	Journal *journal.Journal
+
 	// Logger receives what goes wrong with rules; nil discards.
 	Logger *slog.Logger
 	// Registry receives the metrics strata_adapter_*; nil registers none.
@@ -72,6 +77,7 @@ type Adapter struct {
 	now       func() time.Time
 
 	rules   atomic.Pointer[ruleSet]
+	journal *journal.Journal
 	health  *health
 	metrics *selfMetrics
 }
@@ -128,6 +134,7 @@ func New(o Options) (*Adapter, error) {
 		maxAge:    o.MaxAge,
 		log:       o.Logger,
 		now:       o.Now,
+		journal:   o.Journal,
 		metrics:   newSelfMetrics(o.Registry),
 	}
 	a.health = newHealth(o.Logger, a.metrics)

@@ -20,6 +20,8 @@ import (
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	"k8s.io/metrics/pkg/apis/external_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/strata-metrics/strata/pipeline/journal"
 )
 
 var (
@@ -37,6 +39,8 @@ var ErrNotListed = errors.New("objects cannot be listed now")
 // looked up: that it has a series is enough.
 func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName, info provider.CustomMetricInfo, selector labels.Selector) (v *custom_metrics.MetricValue, err error) {
 	defer a.observe("custom", time.Now(), &err)
+	rec := a.record(ctx, journal.Question{API: journal.Custom, Namespace: name.Namespace, Resource: info.GroupResource.String(), Object: name.Name, Metric: info.Metric}, nil, selector)
+	defer rec.end(&err)
 	c, res, err := a.findCustom(ctx, info)
 	if err != nil {
 		return nil, err
@@ -45,15 +49,13 @@ func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName
 	if err != nil {
 		return nil, err
 	}
-	for i := range answers {
-		switch {
-		case answers[i].Object != name.Name:
-		case answers[i].Stale():
-			return nil, a.status(a.staleError(ctx, info.Metric+" of "+info.GroupResource.String()+" "+name.Name, &answers[i]))
-		default:
-			v := metricValue(&answers[i], res, name.Namespace, info.Metric, echo(selector))
-			return &v, nil
+	if answers = only(answers, []string{name.Name}); len(answers) > 0 {
+		rec.found(answers[0])
+		if answers[0].Stale() {
+			return nil, a.status(a.staleError(ctx, info.Metric+" of "+info.GroupResource.String()+" "+name.Name, &answers[0]))
 		}
+		v := metricValue(&answers[0], res, name.Namespace, info.Metric, echo(selector))
+		return &v, nil
 	}
 	return nil, provider.NewMetricNotFoundForError(info.GroupResource, info.Metric, name.Name)
 }
@@ -63,6 +65,8 @@ func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName
 // what is missing carefully. When all are stale it is an error.
 func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, selector labels.Selector, info provider.CustomMetricInfo, metricSelector labels.Selector) (list *custom_metrics.MetricValueList, err error) {
 	defer a.observe("custom", time.Now(), &err)
+	rec := a.record(ctx, journal.Question{API: journal.Custom, Namespace: namespace, Resource: info.GroupResource.String(), Metric: info.Metric}, selector, metricSelector)
+	defer rec.end(&err)
 	c, res, err := a.findCustom(ctx, info)
 	if err != nil {
 		return nil, err
@@ -78,7 +82,9 @@ func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, sel
 	if err != nil {
 		return nil, err
 	}
-	answers, left := fresh(only(answers, names))
+	answers = only(answers, names)
+	rec.found(answers...)
+	answers, left := fresh(answers)
 	if len(answers) == 0 && len(left) > 0 {
 		what := fmt.Sprintf("%s of %d %s, such as %s", info.Metric, len(left), info.GroupResource.String(), left[0].Object)
 		return nil, a.status(a.staleError(ctx, what, &left[0]))
@@ -115,6 +121,8 @@ func (a *Adapter) ListAllExternalMetrics() []provider.ExternalMetricInfo {
 // since an HPA would take the sum of the others for the whole.
 func (a *Adapter) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info provider.ExternalMetricInfo) (list *external_metrics.ExternalMetricValueList, err error) {
 	defer a.observe("external", time.Now(), &err)
+	rec := a.record(ctx, journal.Question{API: journal.External, Namespace: namespace, Metric: info.Metric}, nil, selector)
+	defer rec.end(&err)
 	s := a.rules.Load()
 	c, err := a.findName(ctx, s, func(t *nameTable) []candidate { return t.external[info.Metric] }, nil)
 	if err != nil {
@@ -133,8 +141,9 @@ func (a *Adapter) GetExternalMetric(ctx context.Context, namespace string, selec
 	if err != nil {
 		return nil, a.status(err)
 	}
-	if _, stale := fresh(slices.Clone(answers)); len(stale) > 0 {
-		return nil, a.status(a.staleError(ctx, info.Metric, &stale[0]))
+	rec.found(answers...)
+	if i := slices.IndexFunc(answers, func(ans Answer) bool { return ans.Stale() }); i >= 0 {
+		return nil, a.status(a.staleError(ctx, info.Metric, &answers[i]))
 	}
 	list = &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(answers))}
 	for i := range answers {
