@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
@@ -37,6 +38,7 @@ func commands() []command {
 		serverCommand(),
 		coreCommand(),
 		checkCommand(),
+		migrateCommand(),
 		probeCommand(),
 	}
 }
@@ -63,5 +65,6 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	name, _, _ = strings.Cut(name, " ") // a command may have commands of its own
 	return runs[name](ctx)
 }

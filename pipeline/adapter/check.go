@@ -55,20 +55,9 @@ func (c *compiler) check(r *Rule) error {
 	if r.broken != nil {
 		return r.broken
 	}
-	o := Objects{Series: r.family(), Namespace: "default"}
-	if o.Series == "" {
-		o.Series = "up"
-	}
-	if r.kind == kindRules {
-		o.Resource, o.Names = namespaces, []string{"default"}
-		for _, label := range r.labels.order {
-			o.Resource = r.labels.overrides[label]
-		}
-		if res, err := c.resources.get(o.Resource); err != nil {
-			return nil // the cluster cannot be asked now
-		} else if !res.namespaced {
-			o.Namespace = ""
-		}
+	o, err := c.sample(r)
+	if err != nil {
+		return nil // the cluster cannot be asked now
 	}
 	expr, _, err := r.expression(o, klabels.Everything())
 	if err != nil {
@@ -87,6 +76,28 @@ func (c *compiler) check(r *Rule) error {
 	return nil
 }
 
+// sample is what a rule is tried with: one object of a resource that it maps.
+func (c *compiler) sample(r *Rule) (Objects, error) {
+	o := Objects{Series: r.family(), Namespace: "default"}
+	if o.Series == "" {
+		o.Series = "up"
+	}
+	if r.kind == kindRules {
+		o.Resource, o.Names = namespaces, []string{"default"}
+		for _, label := range r.labels.order {
+			o.Resource = r.labels.overrides[label]
+		}
+		res, err := c.resources.get(o.Resource)
+		if err != nil {
+			return o, err
+		}
+		if !res.namespaced {
+			o.Namespace = ""
+		}
+	}
+	return o, nil
+}
+
 // anyResource stands for a cluster that has every resource one may name. Of
 // Kubernetes' own it knows which have no namespace and occur in metrics.
 type anyResource struct{}
@@ -95,6 +106,15 @@ type anyResource struct{}
 func (anyResource) ResourceFor(r schema.GroupVersionResource) (schema.GroupVersionResource, error) {
 	if r.Version == "" {
 		r.Version = "v1"
+	}
+	// Files name resources in the singular too.
+	switch n := r.Resource; {
+	case strings.HasSuffix(n, "ss"):
+		r.Resource += "es"
+	case strings.HasSuffix(n, "y"):
+		r.Resource = strings.TrimSuffix(n, "y") + "ies"
+	case !strings.HasSuffix(n, "s"):
+		r.Resource += "s"
 	}
 	return r, nil
 }
@@ -116,5 +136,11 @@ func (anyResource) RESTMapping(k schema.GroupKind, versions ...string) (*meta.RE
 
 // ResourceSingularizer implements Mapper.
 func (anyResource) ResourceSingularizer(resource string) (string, error) {
+	if n, ok := strings.CutSuffix(resource, "ies"); ok {
+		return n + "y", nil
+	}
+	if strings.HasSuffix(resource, "sses") {
+		return strings.TrimSuffix(resource, "es"), nil
+	}
 	return strings.TrimSuffix(resource, "s"), nil
 }

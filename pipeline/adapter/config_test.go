@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 )
 
@@ -101,4 +102,25 @@ func FuzzParseConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Resources of rules may be written in the singular, as most files do.
+func TestCheckTakesTheSingular(t *testing.T) {
+	t.Parallel()
+	const text = `
+rules:
+- seriesQuery: 'requests_total{pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, ing: {group: networking.k8s.io, resource: ingress}}}
+  name: {matches: "^(.*)_total$"}
+  metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>)'
+`
+	p := parser.NewParser(parser.Options{})
+	require.Empty(t, Check("r.yml", []byte(text), p))
+	got, err := Describe("r.yml", []byte(text), p)
+	require.NoError(t, err)
+	require.Equal(t, []Described{{
+		ID: "rules[0]", Line: 3, Series: "requests_total", Name: "requests",
+		Resources: []string{"ingress.networking.k8s.io (label ing)", "namespace (label namespace)", "pod (label pod)"},
+		Query:     `sum(rate(requests_total{namespace="default",pod="default"}[1m])) by (pod)`,
+	}}, got)
 }
