@@ -32,7 +32,7 @@ func TestMigrate(t *testing.T) {
 	f(1, `"verdict": "not served"`, "adapter", "--output=json", "bad.yml")
 	f(1, "no such file", "adapter", "none.yml")
 	f(0, "ScaledObject a: an HPA takes over", "keda", "so", "--write=out")
-	f(1, "strata: not served: 1 of 2", "keda", "so", "cron.yaml", "--output=json")
+	f(1, "strata: not served: 1 of 3", "keda", "so", "cron.yaml", "--output=json")
 	f(1, "-: no ScaledObject", "keda", "-")
 	f(2, "path", "keda")
 
