@@ -105,7 +105,7 @@ func (m *migration) keda() (*migrate.Report, error) {
 func (m *migration) inputs() ([]migrate.Input, error) {
 	var out []migrate.Input
 	for _, path := range m.paths {
-		if path == "-" {
+		if path == "" { // what kingpin makes of -
 			data, err := limited(m.in)
 			if err != nil {
 				return nil, fmt.Errorf("standard input: %w", err)

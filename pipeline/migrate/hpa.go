@@ -27,8 +27,8 @@ const (
 )
 
 // write adds the file of an object, or says why there is none.
-func (k *keda) write(o *scaledObject, kind string, make func() ([]byte, error)) {
-	content, err := make()
+func (k *keda) write(o *scaledObject, kind string, content func() ([]byte, error)) {
+	text, err := content()
 	if err != nil {
 		k.report.Items = append(k.report.Items, Item{File: o.file, Line: o.node.Line, Of: o.String(), Plan: o.plan(), What: "as a whole",
 			Verdict: NotServed, Notes: []string{err.Error()}, Do: "correct it"})
@@ -38,7 +38,7 @@ func (k *keda) write(o *scaledObject, kind string, make func() ([]byte, error)) 
 	if o.namespace != "" {
 		name = o.namespace + "-" + name
 	}
-	k.report.Files = append(k.report.Files, File{Name: k.unique(name) + ".yaml", Content: content})
+	k.report.Files = append(k.report.Files, File{Name: k.unique(name) + ".yaml", Content: text})
 }
 
 // writeHPA is the HPA that takes over from a ScaledObject.
