@@ -238,6 +238,24 @@ func (p *Pipeline) Querier() *query.Querier { return p.querier }
 // Config is the running configuration; it must not be changed.
 func (p *Pipeline) Config() *config.Config { return p.reloads.current() }
 
+// MetricType is what targets of a job say of a metric family, see
+// scrape.Scraper.
+func (p *Pipeline) MetricType(job, family string) model.MetricType {
+	return p.scrape.MetricType(job, family)
+}
+
+// ScrapeInterval is how often the targets of a job are scraped; for a job that
+// is not in the configuration, what holds by default.
+func (p *Pipeline) ScrapeInterval(job string) time.Duration {
+	conf := p.reloads.current()
+	for _, c := range conf.ScrapeConfigs {
+		if c.JobName == job {
+			return time.Duration(c.ScrapeInterval)
+		}
+	}
+	return time.Duration(conf.GlobalConfig.ScrapeInterval)
+}
+
 // Ready is nil when every query can be answered, else ErrStarting or
 // ErrStopping.
 func (p *Pipeline) Ready() error { return p.ready.Ready() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -27,12 +28,17 @@ type adapterFlags struct {
 	file string
 	// maxAge is how old samples may be where a rule says nothing.
 	maxAge model.Duration
+	// builtin offers the names that need no rule.
+	builtin bool
 }
 
-func (f *adapterFlags) declare(cmd *kingpin.CmdClause) {
+// declare adds the flags. builtin is the default of --adapter.builtin.
+func (f *adapterFlags) declare(cmd *kingpin.CmdClause, builtin bool) {
 	cmd.Flag("adapter.config", "Rules of custom and external metrics, as prometheus-adapter reads them. With it, custom.metrics.k8s.io and external.metrics.k8s.io are served on --secure-port.").
 		PlaceHolder("<file>").StringVar(&f.file)
 	duration(cmd, "adapter.max-age", "How old the samples behind an answer may be where its rule has no maxAge; 0 is as old as a query looks back.", &f.maxAge).Default("0s")
+	cmd.Flag("adapter.builtin", "Offer the metrics of every pod that is scraped as custom metrics without rules: x_total as x_per_second, a gauge by its name, a histogram as x_p50, x_p90, x_p95 and x_p99. With it, the APIs are served without --adapter.config too.").
+		Default(strconv.FormatBool(builtin)).BoolVar(&f.builtin)
 	f.api.declare(cmd)
 }
 
@@ -45,10 +51,10 @@ type adapterAPI struct {
 	log     *slog.Logger
 }
 
-// start loads the rules and binds the port. Without --adapter.config it gives
-// nil, which serves nothing.
+// start loads the rules and binds the port. Without --adapter.config and
+// --adapter.builtin it gives nil, which serves nothing.
 func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Registerer) (*adapterAPI, error) {
-	if f.file == "" {
+	if f.file == "" && !f.builtin {
 		return nil, nil
 	}
 	a := &adapterAPI{file: f.file, log: e.logger().With("component", "adapter")}
@@ -68,15 +74,21 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 		return nil, err
 	}
 	local := adapter.NewLocal(p.Store(), func(q storage.Queryable) adapter.Querier { return query.NewQuerier(p.Engine(), q) })
+	var builtin *adapter.Builtin
+	if f.builtin {
+		builtin = &adapter.Builtin{Type: p.MetricType, Interval: p.ScrapeInterval}
+	}
 	a.adapter, err = adapter.New(adapter.Options{
-		Querier: local, Mapper: adapter.NewMapper(kinds), Lister: a.lister, Parser: p.Engine().Parser(),
+		Builtin: builtin, Querier: local, Mapper: adapter.NewMapper(kinds), Lister: a.lister, Parser: p.Engine().Parser(),
 		MaxAge: time.Duration(f.maxAge), Logger: a.log, Registry: reg,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := a.adapter.LoadFile(a.file); err != nil {
-		return nil, fmt.Errorf("--adapter.config: %w", err)
+	if a.file != "" {
+		if err := a.adapter.LoadFile(a.file); err != nil {
+			return nil, fmt.Errorf("--adapter.config: %w", err)
+		}
 	}
 	o, err := f.api.options(e, config)
 	if err != nil {
@@ -91,7 +103,7 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 // reload takes the rules from their file again. A broken file leaves those
 // before in force.
 func (a *adapterAPI) reload() {
-	if a == nil {
+	if a == nil || a.file == "" {
 		return
 	}
 	if err := a.adapter.LoadFile(a.file); err != nil {

@@ -1,6 +1,6 @@
 // Package adapter answers custom.metrics.k8s.io and external.metrics.k8s.io
 // from a store of samples, by the rules of prometheus-adapter's configuration
-// files.
+// files, by rules of namespaces, and for the rest by the names of the series.
 //
 // A configuration is compiled into Rules once. A request names a resource and
 // a metric; the Index of the store says, at that moment, which rule and which
@@ -46,6 +46,8 @@ type Options struct {
 	// Parser has the optional parts of PromQL that the Querier has; nil is
 	// PromQL without them.
 	Parser parser.Parser
+	// Builtin offers names without rules; nil offers none.
+	Builtin *Builtin
 	// Window is DefaultWindow where it is 0.
 	Window time.Duration
 	// MaxAge is how old the samples behind an answer may be where the rule has
@@ -63,7 +65,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Adapter serves the rules of one configuration at a time. It is safe for
+// Adapter serves the rules of one configuration at a time, those of namespaces,
+// and names without rules, in this order of preference. It is safe for
 // concurrent use.
 type Adapter struct {
 	querier   Querier
@@ -76,10 +79,13 @@ type Adapter struct {
 	log       *slog.Logger
 	now       func() time.Time
 
-	rules   atomic.Pointer[ruleSet]
-	journal *journal.Journal
-	health  *health
-	metrics *selfMetrics
+	rules     atomic.Pointer[ruleSet]   // of the configuration
+	objects   atomic.Pointer[objectSet] // of namespaces
+	builtin   *builtin                  // nil for none
+	catalogue catalogue
+	journal   *journal.Journal
+	health    *health
+	metrics   *selfMetrics
 }
 
 type selfMetrics struct {
@@ -142,7 +148,10 @@ func New(o Options) (*Adapter, error) {
 	if a.index, ok = o.Querier.(Index); !ok {
 		a.index = &listIndex{Querier: o.Querier, now: o.Now}
 	}
+	a.builtin = newBuiltin(o.Builtin, &compiler{conf: &Config{}, resources: a.resources, parser: a.parser})
+	a.metrics.loadOK.Set(1) // no configuration is none that is refused
 	a.rules.Store(newRuleSet(nil, nil))
+	a.objects.Store(newObjectSet(nil))
 	return a, nil
 }
 
@@ -156,7 +165,8 @@ func (a *Adapter) LoadFile(path string) error {
 	return a.Load(c)
 }
 
-// Load compiles a configuration and serves it from then on. When it is refused,
+// Load compiles a configuration and serves it from then on in the place of the
+// one before; rules of other sources stay. When it is refused,
 // with a *ConfigError, the one before stays. A rule that is well-formed and
 // cannot work is no reason to refuse: it is logged.
 func (a *Adapter) Load(c *Config) error {
@@ -170,9 +180,10 @@ func (a *Adapter) Load(c *Config) error {
 		a.metrics.loadOK.Set(0)
 		return err
 	}
-	a.rules.Store(newRuleSet(custom, external))
 	all := slices.Concat(custom, external)
-	a.health.reset(all)
+	before := a.rules.Swap(newRuleSet(custom, external))
+	a.catalogue.version.Add(1)
+	a.health.replace(slices.Concat(before.custom, before.external), all)
 	a.metrics.loadOK.Set(1)
 	a.metrics.loadTime.Set(float64(a.now().Unix()))
 	a.metrics.rules.WithLabelValues(kindRules).Set(float64(len(custom)))
@@ -191,8 +202,12 @@ func (a *Adapter) Load(c *Config) error {
 	return nil
 }
 
-// Serves tells which of the two APIs the loaded configuration has rules for.
+// Serves tells which of the two APIs there are rules for.
 func (a *Adapter) Serves() (custom, external bool) {
 	s := a.rules.Load()
-	return len(s.custom) > 0, len(s.external) > 0
+	custom, external = len(s.custom) > 0 || a.builtin != nil, len(s.external) > 0
+	for _, r := range a.objects.Load().rules {
+		custom, external = custom || r.kind == kindRules, external || r.kind == kindExternal
+	}
+	return custom, external
 }

@@ -51,8 +51,9 @@ type Index interface {
 	// comes back: asking again costs no memory.
 	Names(ctx context.Context, start, end time.Time, known []string) ([]string, error)
 	// Scan calls yield with the labels of each series of one metric name that
-	// has a sample between start and end, until it returns false.
-	Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error
+	// fits the matchers and has a sample between start and end, until it returns
+	// false.
+	Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool, matchers ...*labels.Matcher) error
 }
 
 // Local is a store in this process: a Querier which is an AgeQuerier and an
@@ -100,13 +101,13 @@ func (l *Local) Names(ctx context.Context, start, end time.Time, known []string)
 }
 
 // Scan implements Index.
-func (l *Local) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error {
+func (l *Local) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool, matchers ...*labels.Matcher) error {
 	q, err := l.store.Querier(start.UnixMilli(), end.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("look for series of %s: %w", name, err)
 	}
 	hints := &storage.SelectHints{Start: start.UnixMilli(), End: end.UnixMilli()}
-	set := q.Select(ctx, false, hints, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
+	set := q.Select(ctx, false, hints, withName(name, matchers)...)
 	var it chunkenc.Iterator
 	for more := true; more && set.Next(); {
 		s := set.At()
@@ -119,6 +120,10 @@ func (l *Local) Scan(ctx context.Context, start, end time.Time, name string, yie
 		return fmt.Errorf("look for series of %s: %w", name, err)
 	}
 	return nil
+}
+
+func withName(name string, matchers []*labels.Matcher) []*labels.Matcher {
+	return append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}, matchers...)
 }
 
 // listIndex is the Index of a Querier that is none: it lists all series and
@@ -154,8 +159,8 @@ func (l *listIndex) Names(ctx context.Context, start, end time.Time, _ []string)
 	return names, nil
 }
 
-func (l *listIndex) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool) error {
-	series, err := l.Series(ctx, start, end, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
+func (l *listIndex) Scan(ctx context.Context, start, end time.Time, name string, yield func(labels.Labels) bool, matchers ...*labels.Matcher) error {
+	series, err := l.Series(ctx, start, end, withName(name, matchers)...)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func Describe(name string, data []byte, p parser.Parser) ([]Described, error) {
 }
 
 func (c *compiler) describe(kind string, index int, rc *RuleConfig) Described {
-	d := Described{ID: (&Rule{kind: kind, index: index}).ID(), Line: c.conf.line(kind, index), External: kind == kindExternal}
+	d := Described{ID: ruleID(kind, index), Line: c.conf.line(kind, index), External: kind == kindExternal}
 	r, err := c.rule(kind, index, rc)
 	if err != nil {
 		d.Refused = true

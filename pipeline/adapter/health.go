@@ -66,15 +66,17 @@ func (h *health) report(r *Rule, at string, err error) {
 	}
 }
 
-// reset begins anew with these rules, of which none has failed.
-func (h *health) reset(rules []*Rule) {
+// replace takes rules in the place of others. The new ones have not failed yet.
+func (h *health) replace(before, after []*Rule) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	clear(h.failing)
-	h.metrics.ruleFailing.Reset()
-	h.metrics.ruleFailures.Reset()
+	for _, r := range before {
+		delete(h.failing, r.ID())
+		h.metrics.ruleFailing.DeleteLabelValues(r.ID())
+		h.metrics.ruleFailures.DeleteLabelValues(r.ID())
+	}
 	// A rule that has not failed is a series too, so that a rate sees its first failure.
-	for _, r := range rules {
+	for _, r := range after {
 		h.metrics.ruleFailing.WithLabelValues(r.ID()).Set(0)
 		h.metrics.ruleFailures.WithLabelValues(r.ID())
 	}

@@ -41,7 +41,7 @@ func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName
 	defer a.observe("custom", time.Now(), &err)
 	rec := a.record(ctx, journal.Question{API: journal.Custom, Namespace: name.Namespace, Resource: info.GroupResource.String(), Object: name.Name, Metric: info.Metric}, nil, selector)
 	defer rec.end(&err)
-	c, res, err := a.findCustom(ctx, info)
+	c, res, err := a.findCustom(ctx, name, info)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, sel
 	defer a.observe("custom", time.Now(), &err)
 	rec := a.record(ctx, journal.Question{API: journal.Custom, Namespace: namespace, Resource: info.GroupResource.String(), Metric: info.Metric}, selector, metricSelector)
 	defer rec.end(&err)
-	c, res, err := a.findCustom(ctx, info)
+	c, res, err := a.findCustom(ctx, types.NamespacedName{Namespace: namespace}, info)
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +123,7 @@ func (a *Adapter) GetExternalMetric(ctx context.Context, namespace string, selec
 	defer a.observe("external", time.Now(), &err)
 	rec := a.record(ctx, journal.Question{API: journal.External, Namespace: namespace, Metric: info.Metric}, nil, selector)
 	defer rec.end(&err)
-	s := a.rules.Load()
-	c, err := a.findName(ctx, s, func(t *nameTable) []candidate { return t.external[info.Metric] }, nil)
+	c, err := a.external(ctx, namespace, info.Metric)
 	if err != nil {
 		return nil, a.status(err)
 	}
@@ -157,8 +156,9 @@ func (a *Adapter) GetExternalMetric(ctx context.Context, namespace string, selec
 	return list, nil
 }
 
-// findCustom finds the series behind a metric of a resource.
-func (a *Adapter) findCustom(ctx context.Context, info provider.CustomMetricInfo) (*candidate, *resource, error) {
+// findCustom finds the series behind a metric of a resource, of one object or,
+// without a name, of those in a namespace.
+func (a *Adapter) findCustom(ctx context.Context, of types.NamespacedName, info provider.CustomMetricInfo) (*candidate, *resource, error) {
 	res, err := a.resources.get(info.GroupResource)
 	switch {
 	case unknownResource(err), err == nil && res.namespaced != info.Namespaced:
@@ -167,7 +167,7 @@ func (a *Adapter) findCustom(ctx context.Context, info provider.CustomMetricInfo
 		a.log.Warn("The API server does not say what a resource is", "resource", info.GroupResource.String(), "err", err)
 		return nil, nil, unavailable("the resources of the cluster are not known")
 	}
-	c, err := a.findName(ctx, a.rules.Load(), func(t *nameTable) []candidate { return t.custom[info.Metric] }, res)
+	c, err := a.custom(ctx, scope(res.gvr.GroupResource(), of.Namespace, of.Name), info.Metric, res)
 	if err != nil {
 		return nil, nil, a.status(err)
 	}
@@ -175,20 +175,6 @@ func (a *Adapter) findCustom(ctx context.Context, info provider.CustomMetricInfo
 		return nil, nil, provider.NewMetricNotFoundError(info.GroupResource, info.Metric)
 	}
 	return c, res, nil
-}
-
-// findName is the candidate to ask; nil when there is none though the store
-// has data.
-func (a *Adapter) findName(ctx context.Context, s *ruleSet, from func(*nameTable) []candidate, want *resource) (*candidate, error) {
-	t, err := a.names(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	c, err := a.find(ctx, from(t), want)
-	if c == nil && err == nil {
-		err = a.notReady(ctx)
-	}
-	return c, err
 }
 
 // ask evaluates a rule of custom metrics, with the error that the API shows.

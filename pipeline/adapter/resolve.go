@@ -1,29 +1,17 @@
 package adapter
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 )
 
 // errNoData means that the store has no sample of late, not even of something
 // else: it has just started.
 var errNoData = errors.New("the store has no samples yet")
-
-// listFor is how long a list of metrics serves discovery.
-const listFor = 5 * time.Second
-
-// listTimeout bounds the making of such a list, whose callers have no context.
-const listTimeout = 10 * time.Second
 
 // ruleSet is a loaded configuration. All of it is replaced by the next one.
 type ruleSet struct {
@@ -33,9 +21,6 @@ type ruleSet struct {
 	// knows; else the table never changes.
 	byName bool
 	table  atomic.Pointer[nameTable]
-
-	listMu sync.Mutex // held while listing: one lists, the others wait
-	list   metricList
 }
 
 // candidate is a family of series that has an API name by one rule.
@@ -50,12 +35,6 @@ type nameTable struct {
 	names    []string // of the store, that it was made from
 	custom   map[string][]candidate
 	external map[string][]candidate
-}
-
-type metricList struct {
-	until    time.Time
-	custom   []provider.CustomMetricInfo
-	external []provider.ExternalMetricInfo
 }
 
 func newRuleSet(custom, external []*Rule) *ruleSet {
@@ -149,94 +128,4 @@ func (a *Adapter) notReady(ctx context.Context) error {
 		err = errNoData
 	}
 	return err
-}
-
-// lists is what discovery shows.
-func (a *Adapter) lists() metricList {
-	s := a.rules.Load()
-	s.listMu.Lock()
-	defer s.listMu.Unlock()
-	if a.now().Before(s.list.until) {
-		return s.list
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
-	defer cancel()
-	err := a.fillList(ctx, s)
-	a.health.report(nil, "discovery", err)
-	s.list.until = a.now().Add(listFor)
-	return s.list
-}
-
-// fillList makes the lists anew. What fails keeps its old state only where
-// nothing can be known; a rule that fails is left out alone.
-func (a *Adapter) fillList(ctx context.Context, s *ruleSet) error {
-	t, err := a.names(ctx, s)
-	if err != nil {
-		return fmt.Errorf("list metrics: %w", err)
-	}
-	list := metricList{}
-	seen := map[provider.CustomMetricInfo]bool{}
-	for name, from := range t.custom {
-		for i := range from {
-			found, err := a.resourcesOf(ctx, &from[i])
-			a.health.report(from[i].rule, "discovery", err)
-			for _, res := range found {
-				info := provider.CustomMetricInfo{GroupResource: res.gvr.GroupResource(), Namespaced: res.namespaced, Metric: name}
-				if !seen[info] {
-					seen[info] = true
-					list.custom = append(list.custom, info)
-				}
-			}
-		}
-	}
-	for name, from := range t.external {
-		for i := range from {
-			ok, err := a.exists(ctx, &from[i], nil)
-			a.health.report(from[i].rule, "discovery", err)
-			if ok {
-				list.external = append(list.external, provider.ExternalMetricInfo{Metric: name})
-				break
-			}
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("list metrics: %w", err)
-	}
-	slices.SortFunc(list.custom, func(x, y provider.CustomMetricInfo) int {
-		return cmp.Or(strings.Compare(x.Metric, y.Metric), strings.Compare(x.GroupResource.String(), y.GroupResource.String()))
-	})
-	slices.SortFunc(list.external, func(x, y provider.ExternalMetricInfo) int { return strings.Compare(x.Metric, y.Metric) })
-	s.list = list
-	return nil
-}
-
-// resourcesOf are the resources whose objects the series of a candidate name.
-func (a *Adapter) resourcesOf(ctx context.Context, c *candidate) ([]*resource, error) {
-	var out []*resource
-	var failed error
-	m := c.rule.labels
-	known := map[string]bool{}
-	missing := len(m.overrides)
-	now := a.now()
-	err := a.index.Scan(ctx, now.Add(-a.window), now, c.family, func(l labels.Labels) bool {
-		if !c.rule.selects(l) {
-			return true
-		}
-		l.Range(func(lb labels.Label) {
-			if known[lb.Name] {
-				return
-			}
-			known[lb.Name] = true
-			if _, ok := m.overrides[lb.Name]; ok {
-				missing--
-			}
-			res, err := m.resourceOf(lb.Name)
-			failed = errors.Join(failed, err)
-			if res != nil {
-				out = append(out, res)
-			}
-		})
-		return m.template != nil || missing > 0
-	})
-	return out, errors.Join(failed, err)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // The two lists of rules of a configuration.
@@ -22,6 +24,7 @@ const (
 // Rule is one entry of a configuration, compiled once. It does not change and
 // may be used by many at a time.
 type Rule struct {
+	id    string
 	kind  string
 	index int
 	where string // file:line, for logs
@@ -33,11 +36,17 @@ type Rule struct {
 	filters []seriesFilter
 	name    *regexp.Regexp
 	as      string
+	named   bool // only series of certain names are meant
 
 	labels     *labelMapping
 	namespaced bool
 	query      *template.Template
 	maxAge     time.Duration // 0 for the limit that holds for all
+
+	// Of a NamespaceRule only, which has none of the above but id and kind.
+	namespace string
+	metric    string
+	resource  schema.GroupResource
 }
 
 type seriesFilter struct {
@@ -45,8 +54,12 @@ type seriesFilter struct {
 	not bool
 }
 
-// ID names the rule within its configuration: rules[2].
-func (r *Rule) ID() string { return fmt.Sprintf("%s[%d]", r.kind, r.index) }
+// ruleID names a rule of a configuration.
+func ruleID(kind string, index int) string { return fmt.Sprintf("%s[%d]", kind, index) }
+
+// ID names the rule among those of all sources: rules[2] of the configuration
+// file, builtin[rate] of zero configuration.
+func (r *Rule) ID() string { return r.id }
 
 // String is ID and, where it is known, the place in the file.
 func (r *Rule) String() string {
@@ -119,7 +132,10 @@ func (c *compiler) compile(kind string, rules []RuleConfig) ([]*Rule, error) {
 }
 
 func (c *compiler) rule(kind string, index int, rc *RuleConfig) (*Rule, error) {
-	r := &Rule{kind: kind, index: index, seriesQuery: rc.SeriesQuery, namespaced: true, maxAge: time.Duration(rc.MaxAge)}
+	r := &Rule{
+		id: ruleID(kind, index), kind: kind, index: index,
+		seriesQuery: rc.SeriesQuery, namespaced: true, maxAge: time.Duration(rc.MaxAge),
+	}
 	if line := c.conf.line(kind, index); line > 0 {
 		r.where = fmt.Sprintf("%s:%d", c.conf.file, line)
 	}
@@ -166,7 +182,12 @@ func (c *compiler) filters(r *Rule, rc *RuleConfig) error {
 			return c.fail(r, err, "write a valid RE2 expression", at...)
 		}
 		r.filters = append(r.filters, seriesFilter{re: re, not: f.IsNot != ""})
+		r.named = r.named || f.Is != ""
 	}
+	for _, m := range r.selector {
+		r.named = r.named || m.Name == model.MetricNameLabel && m.Value != "" && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp)
+	}
+	r.named = r.named || !slices.Contains([]string{"", ".*", "^.*$", "^(.*)$", "(.*)"}, rc.Name.Matches)
 	return nil
 }
 

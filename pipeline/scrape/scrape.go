@@ -45,6 +45,7 @@ type Options struct {
 type Scraper struct {
 	*promscrape.Manager
 	defaultLimit units.Base2Bytes
+	types        types
 }
 
 // New makes a scraper; it scrapes between Run and Stop.
