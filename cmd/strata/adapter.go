@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/external_metrics"
 
 	"github.com/strata-metrics/strata/pipeline"
 	"github.com/strata-metrics/strata/pipeline/adapter"
@@ -33,13 +36,13 @@ type adapterFlags struct {
 }
 
 // declare adds the flags. builtin is the default of --adapter.builtin.
-func (f *adapterFlags) declare(cmd *kingpin.CmdClause, builtin bool) {
+func (f *adapterFlags) declare(cmd *kingpin.CmdClause, e *env, builtin bool) {
 	cmd.Flag("adapter.config", "Rules of custom and external metrics, as prometheus-adapter reads them. With it, custom.metrics.k8s.io and external.metrics.k8s.io are served on --secure-port.").
 		PlaceHolder("<file>").StringVar(&f.file)
 	duration(cmd, "adapter.max-age", "How old the samples behind an answer may be where its rule has no maxAge; 0 is as old as a query looks back.", &f.maxAge).Default("0s")
 	cmd.Flag("adapter.builtin", "Offer the metrics of every pod that is scraped as custom metrics without rules: x_total as x_per_second, a gauge by its name, a histogram as x_p50, x_p90, x_p95 and x_p99. With it, the APIs are served without --adapter.config too.").
 		Default(strconv.FormatBool(builtin)).BoolVar(&f.builtin)
-	f.api.declare(cmd)
+	f.api.declare(cmd, e)
 }
 
 // adapterAPI serves custom and external metrics from a pipeline's store.
@@ -95,9 +98,25 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 		return nil, err
 	}
 	o.Name, o.Custom, o.External = "strata-adapter", a.adapter, a.adapter
+	o.Serves = f.serves(a.adapter)
 	o.Ready = []healthz.HealthChecker{resource.NewCheck("store", p.Ready)}
 	a.server, err = apiserver.New(o)
 	return a, err
+}
+
+// serves tells whether a group of the APIs is there: when there are rules for
+// it, as prometheus-adapter does it. One that an APIService leads here for is
+// always, since one that leads to nothing spoils discovery of the whole cluster.
+func (f *adapterFlags) serves(a *adapter.Adapter) func(group string) bool {
+	return func(group string) bool {
+		for _, s := range f.api.apiServices {
+			if _, g, _ := strings.Cut(s, "."); g == group {
+				return true
+			}
+		}
+		custom, external := a.Serves()
+		return group == custom_metrics.GroupName && custom || group == external_metrics.GroupName && external
+	}
 }
 
 // reload takes the rules from their file again. A broken file leaves those

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	oklog "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	clientversion "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/promslog"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -48,7 +50,7 @@ type apiFlags struct {
 	profiling bool
 }
 
-func (f *apiFlags) declare(cmd *kingpin.CmdClause) {
+func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env) {
 	f.authn, f.authz = genericoptions.NewDelegatingAuthenticationOptions(), genericoptions.NewDelegatingAuthorizationOptions()
 	cmd.Flag("kubeconfig", "Kubeconfig of the cluster; by default the Pod's own service account.").StringVar(&f.kubeconfig)
 	cmd.Flag("bind-address", "Address to serve the APIs on.").Default("0.0.0.0").IPVar(&f.bind)
@@ -63,6 +65,8 @@ func (f *apiFlags) declare(cmd *kingpin.CmdClause) {
 	cmd.Flag("cert-apiservice", "APIService whose caBundle is kept current (repeatable), as v1beta1.metrics.k8s.io.").
 		PlaceHolder("<name>").StringsVar(&f.apiServices)
 	f.declareDelegation(cmd)
+	cmd.Flag("v", "How much is logged, as the programs before this one counted it: from 4 on as --log.level=debug.").
+		Short('v').SetValue(&verbosity{log: &e.log})
 	cmd.Flag("profiling", "Serve /debug/pprof to those who may get it.").BoolVar(&f.profiling)
 }
 
@@ -112,6 +116,30 @@ func (l *commaList) String() string { return strings.Join(*l.to, ",") }
 
 // IsCumulative tells kingpin that the flag may be repeated.
 func (l *commaList) IsCumulative() bool { return true }
+
+// debugVerbosity is where programs of Kubernetes begin to log for debugging.
+const debugVerbosity = 4
+
+// verbosity is a flag in klog's way, -v=2 or --v=2.
+type verbosity struct {
+	log *promslog.Config
+	n   int
+}
+
+// Set implements kingpin.Value.
+func (v *verbosity) Set(s string) error {
+	n, err := strconv.Atoi(strings.TrimPrefix(s, "=")) // kingpin leaves it on short flags
+	if err != nil || n < 0 {
+		return fmt.Errorf("-v: %q is not a number from 0 on", s)
+	}
+	if v.n = n; n >= debugVerbosity {
+		return v.log.Level.Set("debug")
+	}
+	return nil
+}
+
+// String implements kingpin.Value.
+func (v *verbosity) String() string { return strconv.Itoa(v.n) }
 
 // config is how the cluster is reached.
 func (f *apiFlags) config() (*rest.Config, error) {
@@ -197,14 +225,14 @@ func coreCommand() command {
 		help: "Serve metrics.k8s.io (kubectl top, HPA, VPA, scheduler) from two points in memory.",
 		setup: func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			f := &coreFlags{}
-			f.declare(cmd)
+			f.declare(cmd, e)
 			return func(ctx context.Context) error { return f.run(ctx, e) }
 		},
 	}
 }
 
-func (f *coreFlags) declare(cmd *kingpin.CmdClause) {
-	f.api.declare(cmd)
+func (f *coreFlags) declare(cmd *kingpin.CmdClause, e *env) {
+	f.api.declare(cmd, e)
 	cmd.Flag("source", "What is read on the nodes: kubelet, or exporter (strata-container).").Default("kubelet").EnumVar(&f.source, "kubelet", "exporter")
 	cmd.Flag("metric-resolution", "How often each node is read; at least 1s.").Default(resource.DefaultResolution.String()).DurationVar(&f.resolution)
 	cmd.Flag("kubelet-request-timeout", "Longest time of reading one node once.").Default(resource.DefaultRequestTimeout.String()).DurationVar(&f.timeout)

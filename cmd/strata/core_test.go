@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,7 +41,7 @@ func TestCoreFlags(t *testing.T) {
 		t.Helper()
 		f := &coreFlags{}
 		app := kingpin.New("strata", "").Terminate(nil).UsageWriter(io.Discard)
-		f.declare(app.Command("core", ""))
+		f.declare(app.Command("core", ""), &env{log: promslog.Config{Level: promslog.NewLevel()}})
 		_, err := app.Parse(append([]string{"core"}, args...))
 		require.NoError(t, err)
 		return f
@@ -53,4 +54,24 @@ func TestCoreFlags(t *testing.T) {
 	f = parse("--kubelet-preferred-address-types=InternalIP,Hostname", "--requestheader-allowed-names=a", "--requestheader-allowed-names=b, c")
 	require.Equal(t, []string{"InternalIP", "Hostname"}, f.addressTypes)
 	require.Equal(t, []string{"a", "b", "c"}, f.api.authn.RequestHeader.AllowedNames)
+}
+
+func TestVerbosity(t *testing.T) {
+	t.Parallel()
+	level := func(args ...string) (string, error) {
+		e := &env{log: promslog.Config{Level: promslog.NewLevel()}}
+		app := kingpin.New("strata", "").Terminate(nil).UsageWriter(io.Discard)
+		(&coreFlags{}).declare(app.Command("core", ""), e)
+		_, err := app.Parse(append([]string{"core"}, args...))
+		return e.log.Level.String(), err
+	}
+	for args, want := range map[string]string{"--v=2": "info", "-v=2": "info", "-v2": "info", "-v=4": "debug", "--v=10": "debug"} {
+		got, err := level(args)
+		require.NoError(t, err, args)
+		require.Equal(t, want, got, args)
+	}
+	for _, args := range []string{"--v=high", "-v=-1"} {
+		_, err := level(args)
+		require.ErrorContains(t, err, "is not a number", args)
+	}
 }

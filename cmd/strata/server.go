@@ -378,7 +378,7 @@ func serverCommand() command {
 			f := &serverFlags{}
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
 			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/", false)
-			f.adapter.declare(cmd, false)
+			f.adapter.declare(cmd, e, false)
 			return func(ctx context.Context) error { return f.run(ctx, e, cmd) }
 		}}
 }

@@ -116,13 +116,14 @@ func (s *Server) dynamicGroups() []dynamicGroup {
 // listVersions corrects what the library says in /apis: it names the first
 // version of a group only, though it serves all.
 func (s *Server) listVersions(generic *genericapiserver.GenericAPIServer) {
+	s.groups.manager = generic.DiscoveryGroupManager
 	for _, g := range s.dynamicGroups() {
 		group := metav1.APIGroup{Name: g.name}
 		for _, v := range g.versions {
 			group.Versions = append(group.Versions, metav1.GroupVersionForDiscovery{GroupVersion: v.String(), Version: v.Version})
 		}
 		group.PreferredVersion = group.Versions[0]
-		generic.DiscoveryGroupManager.AddGroup(group)
+		s.groups.add(group)
 		container := generic.Handler.GoRestfulContainer
 		for _, ws := range container.RegisteredWebServices() {
 			if ws.RootPath() == genericapiserver.APIGroupPrefix+"/"+g.name {
@@ -138,6 +139,7 @@ func (s *Server) listVersions(generic *genericapiserver.GenericAPIServer) {
 type currentDiscovery struct {
 	aggregated.ResourceManager
 	groups []dynamicGroup
+	serves func(group string) bool
 
 	mu     sync.Mutex
 	looked time.Time
@@ -159,6 +161,11 @@ func (d *currentDiscovery) look(now time.Time) {
 	}
 	d.looked = now
 	for _, g := range d.groups {
+		if !d.serves(g.name) {
+			d.RemoveGroup(g.name)
+			delete(d.served, g.name)
+			continue
+		}
 		resources := discoveryOf(g.lister.ListAPIResources())
 		if old, ok := d.served[g.name]; ok && reflect.DeepEqual(old, resources) {
 			continue

@@ -68,6 +68,10 @@ type Options struct {
 	Resource *Resource
 	Custom   provider.CustomMetricsProvider
 	External provider.ExternalMetricsProvider
+	// Serves tells whether a group of Custom or External is there now; those it
+	// denies are answered and listed as groups that do not exist. nil is yes to
+	// all. It is asked with each request and must be fast.
+	Serves func(group string) bool
 
 	// Ready, Live and Health are checks of /readyz, of /livez, and of all of
 	// /healthz, /livez and /readyz.
@@ -88,6 +92,7 @@ type Server struct {
 	listener net.Listener
 	cert     dynamiccertificates.CertKeyContentProvider
 	certs    *Certificates // nil with files
+	groups   *groupSwitch
 	generic  atomic.Pointer[genericapiserver.GenericAPIServer]
 }
 
@@ -110,10 +115,13 @@ func New(o Options) (*Server, error) {
 	if o.Port == 0 {
 		o.Port = DefaultPort
 	}
+	if o.Serves == nil {
+		o.Serves = func(string) bool { return true }
+	}
 	if err := o.delegation(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, listener: o.Listener}
+	s := &Server{o: o, listener: o.Listener, groups: &groupSwitch{serves: o.Serves}}
 	if err := s.certificate(); err != nil {
 		return nil, err
 	}
@@ -270,7 +278,12 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 	}
 	c.EnableProfiling, c.EnableMetrics = s.o.Profiling, false // /metrics is ours, see build
 	c.OpenAPIConfig, c.OpenAPIV3Config = openAPI(s.o)
-	c.AggregatedDiscoveryGroupManager = &currentDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), groups: s.dynamicGroups()}
+	c.AggregatedDiscoveryGroupManager = &currentDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), groups: s.dynamicGroups(), serves: s.o.Serves}
+	chain := c.BuildHandlerChainFunc
+	c.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
+		s.groups.next = h
+		return chain(s.groups, c)
+	}
 	return c, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -264,6 +265,46 @@ func TestOneGroupAlone(t *testing.T) {
 	require.Equal(t, map[string][]string{"external.metrics.k8s.io/v1beta1": {"queue_length"}}, discovered(t, body))
 	code, _ := get("/apis/custom.metrics.k8s.io/v1beta2", "application/json")
 	require.Equal(t, http.StatusNotFound, code)
+}
+
+// TestGroupsComeAndGo serves a group from when there is something to serve.
+func TestGroupsComeAndGo(t *testing.T) {
+	f := &fakeMetrics{}
+	var external atomic.Bool
+	get, anonymous, base := serve(t, Options{Resource: testResource(), Custom: f, External: f, Serves: func(group string) bool {
+		return group != external_metrics.GroupName || external.Load()
+	}})
+	const group, version = "/apis/external.metrics.k8s.io", "/apis/external.metrics.k8s.io/v1beta1"
+	paths := []string{group, group + "/", version, version + "/namespaces/shop/queue_length"}
+	for _, shown := range []bool{false, true, false} {
+		external.Store(shown)
+		want := http.StatusNotFound
+		if shown {
+			want = http.StatusOK
+		}
+		for _, path := range paths {
+			code, body := get(path, "application/json")
+			require.Equal(t, want, code, "%s: %s", path, body)
+		}
+		for _, path := range []string{"/apis", "/apis/"} {
+			_, body := get(path, "application/json")
+			require.Equal(t, shown, strings.Contains(body, external_metrics.GroupName), body)
+			require.Contains(t, body, custom_metrics.GroupName)
+		}
+		require.Eventually(t, func() bool {
+			_, body := get("/apis", asDiscovery)
+			_, listed := discovered(t, body)["external.metrics.k8s.io/v1beta1"]
+			return listed == shown
+		}, time.Minute, 50*time.Millisecond)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+version, nil)
+		require.NoError(t, err)
+		code, _ := answer(t, anonymous, req)
+		require.Equal(t, http.StatusForbidden, code, "who may see nothing learns nothing")
+	}
+	for _, path := range []string{"/apis/metrics.k8s.io/v1/nodes", "/apis/custom.metrics.k8s.io/v1beta2"} {
+		code, _ := get(path, "application/json")
+		require.Equal(t, http.StatusOK, code, path)
+	}
 }
 
 func TestNewRefuses(t *testing.T) {
