@@ -19,7 +19,7 @@ debian = command -v $(1) >/dev/null || { echo "installing $(2)"; $(SUDO) apt-get
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## build, then measure this host: exporters, pipeline and page (Ctrl-C ends it)
@@ -65,6 +65,11 @@ e2e: build cluster-tools web/node_modules ## tests on a real Kubernetes on this 
 	@$(call debian,chromium,chromium)
 	cd test/e2e && go test -p 1 -count=1 -timeout 60m -v $(ARGS) ./...
 
+.PHONY: compat-apis
+compat-apis: build cluster-tools ## metrics APIs against recorded answers of what they replace, and their clients (root)
+	@command -v python3 >/dev/null && python3 -c 'import requests' 2>/dev/null || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends python3 python3-requests curl >/dev/null; }
+	cd test/compat && go test -count=1 -timeout 20m -v $(ARGS) ./...
+
 .PHONY: cluster
 cluster: go cluster-tools ## leave a real Kubernetes running for you (make cluster ARGS=down ends it)
 	cd test/e2e && go run ./cmd/cluster $(or $(ARGS),up)
@@ -80,6 +85,7 @@ verify: go web/node_modules ## format, vet, lint, tidiness, generated files; eac
 	go tool staticcheck -tags $(TESTTAGS) ./...
 	go tool revive -config revive.toml -set_exit_status ./...
 	cd test/e2e && go vet ./...
+	cd test/compat && go vet ./...
 	@go mod tidy -diff || { echo "run: go mod tidy" >&2; exit 1; }
 	cd web && npm run build
 	@git diff --exit-code --stat -- pipeline/page/dist || { echo "the embedded page is not the build of web/: commit the result of make web" >&2; exit 1; }
