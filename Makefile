@@ -78,6 +78,13 @@ cluster: go cluster-tools ## leave a real Kubernetes running for you (make clust
 demo: go cluster-tools ## the story: from a request to a new pod, with commentary
 	cd test/e2e && go run ./cmd/cluster demo $(ARGS)
 
+.PHONY: bench-apis
+bench-apis: build ## measure the metrics APIs beside metrics-server, 10 minutes
+	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server
+	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server-store .
+	cd test/bench && CGO_ENABLED=0 go build -trimpath -o ../../bin/bench/apis ./apis
+	bin/bench/apis -root . -metrics-server bin/bench/metrics-server -metrics-server-store bin/bench/metrics-server-store $(ARGS)
+
 .PHONY: verify
 verify: go web/node_modules ## format, vet, lint, tidiness, generated files; each failure says its repair
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted, run gofmt -w on: $$out" >&2; exit 1; }
@@ -86,6 +93,7 @@ verify: go web/node_modules ## format, vet, lint, tidiness, generated files; eac
 	go tool revive -config revive.toml -set_exit_status ./...
 	cd test/e2e && go vet ./...
 	cd test/compat && go vet ./...
+	cd test/bench && go vet ./...
 	@go mod tidy -diff || { echo "run: go mod tidy" >&2; exit 1; }
 	cd web && npm run build
 	@git diff --exit-code --stat -- pipeline/page/dist || { echo "the embedded page is not the build of web/: commit the result of make web" >&2; exit 1; }
