@@ -14,13 +14,18 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	"k8s.io/metrics/pkg/apis/external_metrics"
 
+	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline"
 	"github.com/strata-metrics/strata/pipeline/adapter"
 	"github.com/strata-metrics/strata/pipeline/apiserver"
+	"github.com/strata-metrics/strata/pipeline/explain"
+	"github.com/strata-metrics/strata/pipeline/journal"
 	"github.com/strata-metrics/strata/pipeline/query"
 	"github.com/strata-metrics/strata/pipeline/resource"
 )
@@ -33,6 +38,8 @@ type adapterFlags struct {
 	maxAge model.Duration
 	// builtin offers the names that need no rule.
 	builtin bool
+	// autoscalers are the users whose answers are kept.
+	autoscalers []string
 }
 
 // declare adds the flags. builtin is the default of --adapter.builtin.
@@ -42,6 +49,8 @@ func (f *adapterFlags) declare(cmd *kingpin.CmdClause, e *env, builtin bool) {
 	duration(cmd, "adapter.max-age", "How old the samples behind an answer may be where its rule has no maxAge; 0 is as old as a query looks back.", &f.maxAge).Default("0s")
 	cmd.Flag("adapter.builtin", "Offer the metrics of every pod that is scraped as custom metrics without rules: x_total as x_per_second, a gauge by its name, a histogram as x_p50, x_p90, x_p95 and x_p99. With it, the APIs are served without --adapter.config too.").
 		Default(strconv.FormatBool(builtin)).BoolVar(&f.builtin)
+	cmd.Flag("adapter.autoscaler", "User whose answers are kept for strata explain (repeatable); default the HPA controller's.").
+		Default(journal.DefaultAutoscalers()...).PlaceHolder("<user>").StringsVar(&f.autoscalers)
 	f.api.declare(cmd, e)
 }
 
@@ -51,6 +60,8 @@ type adapterAPI struct {
 	adapter *adapter.Adapter
 	lister  *adapter.Lister
 	server  *apiserver.Server
+	journal *journal.Journal
+	explain *explain.Explainer
 	log     *slog.Logger
 }
 
@@ -76,6 +87,9 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 	if a.lister, err = adapter.NewLister(adapter.ListerOptions{Client: objects, Logger: a.log}); err != nil {
 		return nil, err
 	}
+	if err := a.explainer(f, p, config, reg); err != nil {
+		return nil, err
+	}
 	local := adapter.NewLocal(p.Store(), func(q storage.Queryable) adapter.Querier { return query.NewQuerier(p.Engine(), q) })
 	var builtin *adapter.Builtin
 	if f.builtin {
@@ -83,7 +97,7 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 	}
 	a.adapter, err = adapter.New(adapter.Options{
 		Builtin: builtin, Querier: local, Mapper: adapter.NewMapper(kinds), Lister: a.lister, Parser: p.Engine().Parser(),
-		MaxAge: time.Duration(f.maxAge), Logger: a.log, Registry: reg,
+		MaxAge: time.Duration(f.maxAge), Journal: a.journal, Logger: a.log, Registry: reg,
 	})
 	if err != nil {
 		return nil, err
@@ -119,6 +133,26 @@ func (f *adapterFlags) serves(a *adapter.Adapter) func(group string) bool {
 	}
 }
 
+// explainer makes what keeps the answers and what explains them.
+func (a *adapterAPI) explainer(f *adapterFlags, p *pipeline.Pipeline, config *rest.Config, reg prometheus.Registerer) error {
+	a.journal = journal.New(journal.Options{Autoscalers: f.autoscalers, Store: p.Store(), Logger: a.log, Registry: reg})
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("client for autoscalers: %w", err)
+	}
+	a.explain, err = explain.New(explain.Options{Client: client, Journal: a.journal, History: p.Querier()})
+	return err
+}
+
+// route gives the server of the page what there is to say of autoscalers.
+func (a *adapterAPI) route(s *serve.Server) {
+	if a == nil {
+		return
+	}
+	s.Handle(journal.Path, "", a.journal)
+	s.Handle(explain.Path, "", a.explain)
+}
+
 // reload takes the rules from their file again. A broken file leaves those
 // before in force.
 func (a *adapterAPI) reload() {
@@ -136,5 +170,5 @@ func (a *adapterAPI) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return together(ctx, a.lister.Run, a.server.Run)
+	return together(ctx, a.lister.Run, a.journal.Run, a.server.Run)
 }

@@ -37,6 +37,7 @@ func commands() []command {
 		upCommand(),
 		serverCommand(),
 		coreCommand(),
+		explainCommand(),
 		checkCommand(),
 		migrateCommand(),
 		probeCommand(),

@@ -427,5 +427,6 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 	if api, err = f.adapter.start(e, p, reg); err != nil {
 		return errors.Join(err, p.Close())
 	}
+	api.route(s)
 	return together(ctx, api.run, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
 }

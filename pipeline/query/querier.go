@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -12,7 +13,8 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// ErrNotVector means that an expression gave a string or a range vector.
+// ErrNotVector means that an expression gave a string or a range vector, where
+// an instant vector (at each step, of a range query) was wanted.
 var ErrNotVector = errors.New("expression gives no instant vector")
 
 // Querier asks one store in this process, without HTTP. It is safe for
@@ -38,13 +40,9 @@ func (q *Querier) Instant(ctx context.Context, expr string, at time.Time) (promq
 		return nil, nil, fmt.Errorf("query %q: %w", expr, err)
 	}
 	defer query.Close()
-	res := query.Exec(ctx)
-	if ended := ctx.Err(); ended != nil && errors.As(res.Err, new(promql.ErrQueryCanceled)) {
-		// The engine's error does not say by whom, nor wrap what does.
-		return nil, res.Warnings, fmt.Errorf("query %q: %w: %w", expr, res.Err, ended)
-	}
+	res := exec(ctx, query)
 	if res.Err != nil {
-		return nil, res.Warnings, fmt.Errorf("query %q: %w", expr, res.Err)
+		return nil, res.Warnings, res.Err
 	}
 	switch v := res.Value.(type) {
 	case promql.Vector:
@@ -55,6 +53,43 @@ func (q *Querier) Instant(ctx context.Context, expr string, at time.Time) (promq
 	default:
 		return nil, res.Warnings, fmt.Errorf("query %q: %w but a %s", expr, ErrNotVector, v.Type())
 	}
+}
+
+// Range evaluates expr at each step from start to end. The series are the
+// caller's; otherwise it is as Instant.
+func (q *Querier) Range(ctx context.Context, expr string, start, end time.Time, step time.Duration) (promql.Matrix, annotations.Annotations, error) {
+	query, err := q.engine.NewRangeQuery(ctx, q.store, nil, expr, start, end, step)
+	if err != nil {
+		return nil, nil, fmt.Errorf("query %q: %w", expr, err)
+	}
+	defer query.Close()
+	res := exec(ctx, query)
+	if res.Err != nil {
+		return nil, res.Warnings, res.Err
+	}
+	m, ok := res.Value.(promql.Matrix)
+	if !ok {
+		return nil, res.Warnings, fmt.Errorf("query %q: %w but a %s", expr, ErrNotVector, res.Value.Type())
+	}
+	out := make(promql.Matrix, len(m))
+	for i, s := range m {
+		// Close takes the points back.
+		out[i] = promql.Series{Metric: s.Metric, Floats: slices.Clone(s.Floats), Histograms: slices.Clone(s.Histograms)}
+	}
+	return out, res.Warnings, nil
+}
+
+// exec evaluates a query. Its error names the expression.
+func exec(ctx context.Context, query promql.Query) *promql.Result {
+	res := query.Exec(ctx)
+	if ended := ctx.Err(); ended != nil && errors.As(res.Err, new(promql.ErrQueryCanceled)) {
+		// The engine's error does not say by whom, nor wrap what does.
+		res.Err = fmt.Errorf("%w: %w", res.Err, ended)
+	}
+	if res.Err != nil {
+		res.Err = fmt.Errorf("query %q: %w", query.String(), res.Err)
+	}
+	return res
 }
 
 // Series lists the label sets of all series that match and have a sample in

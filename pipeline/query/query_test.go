@@ -214,3 +214,25 @@ func TestGate(t *testing.T) {
 	g.Close(context.Canceled)
 	require.ErrorIs(t, g.Ready(), context.Canceled)
 }
+
+// TestRange: one value a step, in memory of the caller's.
+func TestRange(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Second)
+	s := stored(t,
+		sample{[]string{"__name__", "x", "a", "1"}, now.Add(-20 * time.Second), 1},
+		sample{[]string{"__name__", "x", "a", "1"}, now.Add(-10 * time.Second), 2})
+	q := NewQuerier(engine(t, Options{}), s)
+	m, notes, err := q.Range(t.Context(), "x + 1", now.Add(-30*time.Second), now, 10*time.Second)
+	require.NoError(t, err)
+	require.Empty(t, notes)
+	require.Equal(t, promql.Matrix{{Metric: labels.FromStrings("a", "1"), Floats: []promql.FPoint{
+		{T: now.Add(-20 * time.Second).UnixMilli(), F: 2}, {T: now.Add(-10 * time.Second).UnixMilli(), F: 3}, {T: now.UnixMilli(), F: 3},
+	}}}, m)
+	_, _, err = q.Range(t.Context(), "x[1m]", now, now, time.Second)
+	require.ErrorContains(t, err, `"x[1m]"`)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err = q.Range(ctx, "x", now, now, time.Second)
+	require.ErrorIs(t, err, context.Canceled)
+}
