@@ -45,9 +45,10 @@ type apiFlags struct {
 	service                    string
 	apiServices                []string
 
-	authn     *genericoptions.DelegatingAuthenticationOptions
-	authz     *genericoptions.DelegatingAuthorizationOptions
-	profiling bool
+	authn       *genericoptions.DelegatingAuthenticationOptions
+	authz       *genericoptions.DelegatingAuthorizationOptions
+	profiling   bool
+	autoscalers []string
 }
 
 func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env) {
@@ -65,6 +66,9 @@ func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env) {
 	cmd.Flag("cert-apiservice", "APIService whose caBundle is kept current (repeatable), as v1beta1.metrics.k8s.io.").
 		PlaceHolder("<name>").StringsVar(&f.apiServices)
 	f.declareDelegation(cmd)
+	f.autoscalers = apiserver.DefaultAutoscalers()
+	cmd.Flag("autoscaler-user", "Users whose reads keep a share of the server whatever others ask for.").
+		SetValue(&commaList{&f.autoscalers, false})
 	cmd.Flag("v", "How much is logged, as the programs before this one counted it: from 4 on as --log.level=debug.").
 		Short('v').SetValue(&verbosity{log: &e.log})
 	cmd.Flag("profiling", "Serve /debug/pprof to those who may get it.").BoolVar(&f.profiling)
@@ -163,7 +167,7 @@ func (f *apiFlags) options(e *env, config *rest.Config) (apiserver.Options, erro
 		BindAddress: f.bind, Port: f.port, Kubeconfig: f.kubeconfig,
 		Authentication: f.authn, Authorization: f.authz,
 		CertFile: f.certFile, KeyFile: f.keyFile,
-		Profiling: f.profiling, Logger: e.logger(),
+		Autoscalers: f.autoscalers, Profiling: f.profiling, Logger: e.logger(),
 	}
 	if o.CertFile == "" && f.certDir != "" {
 		cert, key := filepath.Join(f.certDir, "apiserver.crt"), filepath.Join(f.certDir, "apiserver.key")

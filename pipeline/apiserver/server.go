@@ -77,6 +77,10 @@ type Options struct {
 	// /healthz, /livez and /readyz.
 	Ready, Live, Health []healthz.HealthChecker
 
+	// Autoscalers are the users whose reads keep a share of the server whatever
+	// others ask for; default DefaultAutoscalers.
+	Autoscalers []string
+
 	// Profiling serves /debug/pprof to those who may get it.
 	Profiling bool
 	// Gatherer is served on /metrics beside the metrics of the libraries, which
@@ -93,6 +97,7 @@ type Server struct {
 	cert     dynamiccertificates.CertKeyContentProvider
 	certs    *Certificates // nil with files
 	groups   *groupSwitch
+	fair     *fair
 	generic  atomic.Pointer[genericapiserver.GenericAPIServer]
 }
 
@@ -118,10 +123,13 @@ func New(o Options) (*Server, error) {
 	if o.Serves == nil {
 		o.Serves = func(string) bool { return true }
 	}
+	if len(o.Autoscalers) == 0 {
+		o.Autoscalers = DefaultAutoscalers()
+	}
 	if err := o.delegation(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, listener: o.Listener, groups: &groupSwitch{serves: o.Serves}}
+	s := &Server{o: o, listener: o.Listener, groups: &groupSwitch{serves: o.Serves}, fair: newFair(o.Autoscalers)}
 	if err := s.certificate(); err != nil {
 		return nil, err
 	}
@@ -276,13 +284,16 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 	if err := s.o.Authorization.ApplyTo(&c.Authorization); err != nil {
 		return nil, fmt.Errorf("delegated authorization: %w", err)
 	}
+	c.Authentication.Authenticator = newCertificates(c.Authentication.Authenticator, c.Authentication.RequestHeaderConfig, time.Now)
+	c.MaxRequestsInFlight += s.fair.most()                    // what waits for its turn takes nobody's place
 	c.EnableProfiling, c.EnableMetrics = s.o.Profiling, false // /metrics is ours, see build
 	c.OpenAPIConfig, c.OpenAPIV3Config = openAPI(s.o)
 	c.AggregatedDiscoveryGroupManager = &currentDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), groups: s.dynamicGroups(), serves: s.o.Serves}
 	chain := c.BuildHandlerChainFunc
 	c.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
 		s.groups.next = h
-		return chain(s.groups, c)
+		s.fair.next = s.groups
+		return chain(s.fair, c)
 	}
 	return c, nil
 }
@@ -317,7 +328,7 @@ func (s *Server) build(c *genericapiserver.Config) (*genericapiserver.GenericAPI
 		return nil, fmt.Errorf("add health checks: %w", err)
 	}
 	apimetrics.Register()
-	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer}
+	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, s.fair.registry}
 	if s.o.Gatherer != nil {
 		gatherers = append(gatherers, s.o.Gatherer)
 	}

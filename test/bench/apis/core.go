@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/strata-metrics/strata/test/bench/fakecluster"
@@ -230,13 +231,25 @@ func coreTruth(status int, body []byte) error {
 			return fmt.Errorf("pod %s has %d containers: %w", name, len(item.Containers), err)
 		}
 		text := item.Containers[0].Usage.CPU
-		nano, err := strconv.ParseFloat(text[:len(text)-1], 64)
-		if err != nil || text[len(text)-1] != 'n' {
-			return fmt.Errorf("pod %s uses %s: %w", name, text, err)
+		nano, err := nanoValue(text)
+		if err != nil {
+			return fmt.Errorf("pod %s uses %q: %w", name, text, err)
 		}
 		if want := float64(fakecluster.MilliCores(int(i))) * 1e6; math.Abs(nano-want) > 0.02*want {
 			return fmt.Errorf("pod %s uses %s, not %vn", name, text, want)
 		}
 	}
 	return nil
+}
+
+// nanoValue reads the text of a small quantity.
+func nanoValue(s string) (float64, error) {
+	for unit, factor := range map[string]float64{"n": 1, "u": 1e3, "m": 1e6} {
+		if number, ok := strings.CutSuffix(s, unit); ok {
+			v, err := strconv.ParseFloat(number, 64)
+			return v * factor, err
+		}
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	return v * 1e9, err
 }
