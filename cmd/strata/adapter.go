@@ -147,6 +147,7 @@ func (a *adapterAPI) explainer(f *adapterFlags, p *pipeline.Pipeline, config *re
 // route gives the server of the page what there is to say of autoscalers.
 func (a *adapterAPI) route(s *serve.Server) {
 	if a == nil {
+		s.Handle(explain.Path, "", explain.Unavailable())
 		return
 	}
 	s.Handle(journal.Path, "", a.journal)

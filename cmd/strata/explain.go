@@ -172,14 +172,13 @@ func decode(from string, code int, body []byte) (*explain.HPA, error) {
 		Status, Error string
 		Data          *explain.HPA
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Data == nil && answer.Error == "" {
-		if code == http.StatusNotFound {
-			return nil, fmt.Errorf("%s knows no autoscalers: it needs --adapter.config and a cluster", from)
-		}
+	switch err := json.Unmarshal(body, &answer); {
+	case err != nil:
 		return nil, fmt.Errorf("%s answered %d, which is no explanation: is it a Strata server?", from, code)
-	}
-	if answer.Error != "" {
+	case answer.Error != "":
 		return nil, errors.New(answer.Error)
+	case answer.Data == nil:
+		return nil, fmt.Errorf("%s knows no autoscalers: it serves no metrics of a cluster (--adapter.config)", from)
 	}
 	return answer.Data, nil
 }

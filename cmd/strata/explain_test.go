@@ -57,7 +57,8 @@ func TestExplainServer(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	f(http.StatusNotFound, `{"status":"error","error":"no such HPA"}`, "no such HPA")
-	f(http.StatusNotFound, "404 page not found", "it needs --adapter.config and a cluster")
+	f(http.StatusNotFound, "404 page not found", "is it a Strata server?")
+	f(http.StatusOK, `{"status":"success","data":null}`, "it serves no metrics of a cluster (--adapter.config)")
 	f(http.StatusOK, "<html>", "is it a Strata server?")
 	_, err = explainWith(t, &explainer{server: "localhost"})
 	require.ErrorContains(t, err, "write http://host:port")
@@ -106,7 +107,7 @@ func TestExplainCluster(t *testing.T) {
 
 	pods.Items = pods.Items[2:]
 	_, err = explainWith(t, &explainer{kubeconfig: file})
-	require.ErrorContains(t, err, "/pods/http:c:9090/proxy knows no autoscalers")
+	require.ErrorContains(t, err, "/pods/http:c:9090/proxy answered 404")
 	pods.Items = nil
 	_, err = explainWith(t, &explainer{kubeconfig: file})
 	require.ErrorContains(t, err, "is the chart installed?")

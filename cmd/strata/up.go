@@ -93,6 +93,7 @@ func (u *up) run(ctx context.Context) (err error) {
 	if err := u.pipeline.route(s, p, u.pipeline.prefix(o.ExternalURL), reg); err != nil {
 		return errors.Join(err, p.Close())
 	}
+	(*adapterAPI)(nil).route(s)
 	u.tell(address, layers)
 
 	group, ctx := errgroup.WithContext(ctx)

@@ -51,6 +51,14 @@ func (x *Explainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Unavailable answers for a server that is connected to no cluster: there is no
+// explanation, and a remark that says why.
+func Unavailable() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]any{"status": "success", "data": nil, "infos": []string{"this server is connected to no cluster"}})
+	})
+}
+
 func reply(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

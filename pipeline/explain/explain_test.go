@@ -285,4 +285,9 @@ func TestAPI(t *testing.T) {
 		return true, nil, errors.New("connection refused")
 	})
 	f(Path+"shop/web", http.StatusServiceUnavailable, "connection refused")
+
+	w := httptest.NewRecorder()
+	Unavailable().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, Path+"shop/web", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.JSONEq(t, `{"status":"success","data":null,"infos":["this server is connected to no cluster"]}`, w.Body.String())
 }

@@ -59,6 +59,7 @@ export class Chart {
   #drawn = "";
   #frame: Frame = { times: [], series: [] };
   #span: [number, number] = [0, 1];
+  #marks: readonly number[] = [];
   #hover: number | null = null;
 
   constructor(options: ChartOptions) {
@@ -82,6 +83,12 @@ export class Chart {
     this.#span = [min, max];
     this.#draw();
     this.#showLegend();
+  }
+
+  /** Draws a line across the plot at each of these times (seconds). */
+  mark(times: readonly number[]): void {
+    this.#marks = times;
+    this.#plot?.redraw(false);
   }
 
   destroy(): void {
@@ -190,8 +197,25 @@ export class Chart {
         }),
       ],
       ...(stacked ? { bands: series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) } : {}),
-      hooks: { setCursor: [(u) => this.#onCursor(u)], setSelect: [(u) => this.#onSelect(u)] },
+      hooks: { draw: [(u) => this.#drawMarks(u)], setCursor: [(u) => this.#onCursor(u)], setSelect: [(u) => this.#onSelect(u)] },
     };
+  }
+
+  #drawMarks(u: uPlot): void {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.strokeStyle = cssVar("--dim");
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const t of this.#marks) {
+      const x = Math.round(u.valToPos(t, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
   }
 
   #range(min: number | null, max: number | null): [number, number] {

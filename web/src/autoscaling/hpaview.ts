@@ -5,7 +5,8 @@ import { APIError, type Client } from "../api.ts";
 import { Chart } from "../chart.ts";
 import { arrange, h, setText } from "../dom.ts";
 import { exploreLink } from "../explore/address.ts";
-import { formatValue } from "../format.ts";
+import { clock, formatValue } from "../format.ts";
+import { explain, type Explanation } from "./explanation.ts";
 import { firstTime, frameOf, type Frame, type Grid } from "../frame.ts";
 import { aimFrame, aimName, aimsOf, aimUnit, exploreQueries, historyQuery, replicaFrame, verdict, type Aim, type Autoscaler } from "./hpa.ts";
 
@@ -13,6 +14,8 @@ const tones = { bad: "down", warn: "unknown", fine: "up", off: "quiet" };
 const chartHeight = 120;
 /** An autoscaler has a handful of series; what is above is not its own. */
 const maxSeries = 100;
+/** The latest events in words; the charts mark all of them. */
+const maxEvents = 6;
 
 interface Plot {
   el: HTMLElement;
@@ -31,6 +34,8 @@ export class AutoscalerView {
   readonly #advice = h("p", { class: "reason", hidden: true });
   readonly #conditions = h("p", { class: "conditions" });
   readonly #grid = h("div", { class: "grid" });
+  readonly #why = h("ul", { class: "why", hidden: true });
+  readonly #events = h("ol", { class: "events", hidden: true });
   readonly #replicas: Plot;
   readonly #aims = new Map<string, Plot>();
   #a: Autoscaler;
@@ -43,7 +48,9 @@ export class AutoscalerView {
       { class: "autoscaler", "data-autoscaler": `${a.namespace}/${a.name}`, "aria-label": `Autoscaler ${a.namespace}/${a.name}` },
       h("header", {}, this.#badge, h("h2", {}, `${a.namespace}/${a.name}`), this.#scales, this.#link),
       this.#advice,
+      this.#why,
       this.#grid,
+      this.#events,
       this.#conditions,
     );
     this.update(a);
@@ -68,8 +75,27 @@ export class AutoscalerView {
     this.#arrangeAims(aimsOf(a));
   }
 
-  /** Asks for the history and draws it. */
+  /** Asks for the history and for why it is so, and shows them. */
   async load(client: Client, grid: Grid, signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#loadHistory(client, grid, signal), this.#loadWhy(client, grid, signal)]);
+  }
+
+  async #loadWhy(client: Client, grid: Grid, signal: AbortSignal): Promise<void> {
+    let x: Explanation | null;
+    try {
+      x = await explain(client, this.#a.namespace, this.#a.name, grid.end - grid.start, signal);
+    } catch (err) {
+      if (!(err instanceof APIError) || err.failure !== "api") throw err;
+      x = { why: [`Why it is so cannot be told: ${err.message}`], notes: [], events: [] };
+    }
+    list(this.#why, x ? [...x.why, ...x.notes.map((n) => `Note: ${n}`)] : []);
+    const events = x?.events ?? [];
+    const at = (time: string): number => Date.parse(time) / 1000;
+    list(this.#events, events.slice(-maxEvents).map((e) => `${clock(at(e.time), true)} ${e.reason}: ${e.message}${e.count > 1 ? ` (${e.count} times)` : ""}`));
+    for (const p of [this.#replicas, ...this.#aims.values()]) p.chart.mark(events.map((e) => at(e.time)));
+  }
+
+  async #loadHistory(client: Client, grid: Grid, signal: AbortSignal): Promise<void> {
     let history: Frame;
     try {
       const { data } = await client.queryRange(historyQuery(this.#a), { ...grid, limit: maxSeries }, signal);
@@ -129,6 +155,13 @@ function plot(title: string, heading: string, unit: ReturnType<typeof aimUnit>, 
   });
   chart.el.hidden = true;
   return { el: h("section", { class: "panel" }, h("header", {}, h("h3", {}, heading), head), note, chart.el), chart, note, head };
+}
+
+/** Fills a list; an empty one is not there. */
+function list(el: HTMLElement, lines: string[]): void {
+  el.hidden = lines.length === 0;
+  while (el.children.length > lines.length) el.lastElementChild?.remove();
+  lines.forEach((line, i) => setText((el.children[i] as HTMLElement | undefined) ?? el.appendChild(h("li", {})), line));
 }
 
 function say(p: Plot, text: string): void {

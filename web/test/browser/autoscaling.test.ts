@@ -29,6 +29,36 @@ test("each autoscaler shows target, value and replicas, what is unhealthy first"
   });
 });
 
+test("why it is so stands over the charts, and what happened is marked in them", { skip: noStory }, async () => {
+  await visit(await told(), "status", {}, async (page) => {
+    let asked = "";
+    const now = Date.now();
+    const events = [8, 4, 2].map((minutes, i) => ({ time: new Date(now - minutes * 60_000).toISOString(), type: "Normal", reason: "SuccessfulRescale", message: `New size: ${i + 2}`, count: i + 1 }));
+    await page.route("**/api/strata/v1/hpas/**", async (route) => {
+      asked = new URL(route.request().url()).pathname;
+      const data = { why: ["cpu is 90 % of the requests.", "It is held at maxReplicas, 12."], notes: ["no rights"], events };
+      await route.fulfill({ contentType: "application/json", body: JSON.stringify({ status: "success", data }) });
+    });
+    await page.goto(page.url().replace(/status.*/, "autoscaling?search=cart"));
+    await page.waitForSelector(`${one("shop/cart")} .events li:nth-child(3)`);
+    assert.equal(asked, "/api/strata/v1/hpas/shop/cart");
+    assert.deepEqual(await page.locator(`${one("shop/cart")} .why li`).allTextContents(), ["cpu is 90 % of the requests.", "It is held at maxReplicas, 12.", "Note: no rights"]);
+    assert.match((await page.locator(`${one("shop/cart")} .events li`).last().textContent()) ?? "", /^[\d:]+ SuccessfulRescale: New size: 4 \(3 times\)$/);
+    await shot(page, "autoscaling-why");
+  });
+});
+
+test("a server without a cluster, or that may not look, takes nothing else away", { skip: noStory }, async () => {
+  await visit(await told(), "autoscaling?search=cart", {}, async (page) => {
+    await page.waitForSelector(`${one("shop/cart")} .panel:nth-child(3) .u-over`);
+    assert.equal(await page.locator(`${one("shop/cart")} .why`).isVisible(), false);
+    await page.route("**/api/strata/v1/hpas/**", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify({ status: "error", errorType: "forbidden", error: "no rights" }) }));
+    await page.getByLabel("Search").fill("checkout");
+    await page.waitForSelector(`${one("shop/checkout")} .why li`);
+    assert.equal(await page.locator(`${one("shop/checkout")} .why`).textContent(), "Why it is so cannot be told: no rights");
+  });
+});
+
 test("the charts of one autoscaler show one time under the pointer", { skip: noStory }, async () => {
   await visit(await told(), "autoscaling?search=cart", {}, async (page) => {
     await page.waitForSelector(`${one("shop/cart")} .panel:nth-child(3) .u-over`);
