@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -26,6 +27,7 @@ import (
 	"github.com/strata-metrics/strata/pipeline/apiserver"
 	"github.com/strata-metrics/strata/pipeline/explain"
 	"github.com/strata-metrics/strata/pipeline/journal"
+	"github.com/strata-metrics/strata/pipeline/metricrule"
 	"github.com/strata-metrics/strata/pipeline/query"
 	"github.com/strata-metrics/strata/pipeline/resource"
 )
@@ -40,6 +42,8 @@ type adapterFlags struct {
 	builtin bool
 	// autoscalers are the users whose answers are kept.
 	autoscalers []string
+	// metricRules watches the rules of namespaces.
+	metricRules bool
 }
 
 // declare adds the flags. builtin is the default of --adapter.builtin.
@@ -51,6 +55,8 @@ func (f *adapterFlags) declare(cmd *kingpin.CmdClause, e *env, builtin bool) {
 		Default(strconv.FormatBool(builtin)).BoolVar(&f.builtin)
 	cmd.Flag("adapter.autoscaler", "User whose answers are kept for strata explain (repeatable); default the HPA controller's.").
 		Default(journal.DefaultAutoscalers()...).PlaceHolder("<user>").StringsVar(&f.autoscalers)
+	cmd.Flag("adapter.metricrules", "Serve the metrics that teams publish with MetricRules of the cluster, where the APIs are served.").
+		Default("true").BoolVar(&f.metricRules)
 	f.api.declare(cmd, e)
 }
 
@@ -62,6 +68,7 @@ type adapterAPI struct {
 	server  *apiserver.Server
 	journal *journal.Journal
 	explain *explain.Explainer
+	rules   *metricrule.Controller // nil without --adapter.metricrules
 	log     *slog.Logger
 }
 
@@ -107,6 +114,9 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 			return nil, fmt.Errorf("--adapter.config: %w", err)
 		}
 	}
+	if err := a.watchRules(f, p, config, reg); err != nil {
+		return nil, err
+	}
 	o, err := f.api.options(e, config)
 	if err != nil {
 		return nil, err
@@ -144,6 +154,19 @@ func (a *adapterAPI) explainer(f *adapterFlags, p *pipeline.Pipeline, config *re
 	return err
 }
 
+// watchRules makes what takes the rules from the cluster.
+func (a *adapterAPI) watchRules(f *adapterFlags, p *pipeline.Pipeline, config *rest.Config, reg prometheus.Registerer) error {
+	if !f.metricRules {
+		return nil
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("client for MetricRules: %w", err)
+	}
+	a.rules, err = metricrule.New(metricrule.Options{Client: client, Adapter: a.adapter, Parser: p.Engine().Parser(), Logger: a.log, Registry: reg})
+	return err
+}
+
 // route gives the server of the page what there is to say of autoscalers.
 func (a *adapterAPI) route(s *serve.Server) {
 	if a == nil {
@@ -171,5 +194,9 @@ func (a *adapterAPI) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return together(ctx, a.lister.Run, a.journal.Run, a.server.Run)
+	runs := []func(context.Context) error{a.lister.Run, a.journal.Run, a.server.Run}
+	if a.rules != nil {
+		runs = append(runs, a.rules.Run)
+	}
+	return together(ctx, runs...)
 }

@@ -14,7 +14,7 @@ import (
 
 // checkCommand is `strata check`.
 func checkCommand() command {
-	return command{"check", "Read prometheus.yml, rules, adapter rules and dashboards as the server would; say what is wrong, where, and how to mend it.",
+	return command{"check", "Read prometheus.yml, rules, adapter rules, MetricRules and dashboards as the server would; say what is wrong, where, and how to mend it.",
 		func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
 			c := &checking{out: os.Stdout}
 			cmd.Arg("path", "File, or directory whose *.yml, *.yaml and *.json are read.").Required().StringsVar(&c.paths)

@@ -135,6 +135,10 @@ func (m *matchers) names(label string, names []string) {
 // expression renders the rule's metricsQuery. The label that carries the names
 // of the objects comes with it, "" for an external metric.
 func (r *Rule) expression(o Objects, selector labels.Selector) (expr, label string, err error) {
+	if r.parts != nil {
+		expr, err = r.namespaceExpression(o, selector)
+		return expr, r.label, err
+	}
 	m := matchers{values: map[string]string{}}
 	if err := m.selector(selector); err != nil {
 		return "", "", err

@@ -47,6 +47,8 @@ type Rule struct {
 	namespace string
 	metric    string
 	resource  schema.GroupResource
+	label     string // of the result, with the objects' names
+	parts     []QueryPart
 }
 
 type seriesFilter struct {

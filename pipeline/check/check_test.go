@@ -63,7 +63,7 @@ func TestBadFiles(t *testing.T) {
 	f("x.yml", "foo: 1\n",
 		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard (say which with --as)")
 	f("x.yml", "apiVersion: v1\nkind: ConfigMap\n",
-		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard: its Kubernetes objects are no ConfigMap with such a file, and no PrometheusRule")
+		"x.yml: neither a prometheus.yml, rules, adapter rules nor a dashboard: its Kubernetes objects are no ConfigMap with such a file, and no PrometheusRule or MetricRule")
 	f("x.yml", "groups: [\n",
 		`x.yml:1: invalid rules: did not find expected node content (look at the indentation and brackets there and one line above)`)
 }
@@ -116,6 +116,43 @@ spec:
 	got := newChecker().File(filepath.Join(dir, "objects.yml"), Auto)
 	require.Empty(t, lines(dir, got))
 	require.Len(t, got, 3)
+}
+
+// A MetricRule is checked where it stands, as the server would take it.
+func TestMetricRules(t *testing.T) {
+	t.Parallel()
+	const text = `apiVersion: strata-metrics.github.io/v1alpha1
+kind: MetricRule
+metadata: {name: r, namespace: shop}
+spec:
+  metric: new_orders
+  query: |
+    sum by (pod) (orders{namespace="bank"})
+---
+apiVersion: strata-metrics.github.io/v1alpha1
+kind: MetricRule
+metadata: {name: s}
+spec:
+  metric: a/b
+  query: sum(
+---
+apiVersion: strata-metrics.github.io/v1alpha1
+kind: MetricRule
+metadata: {name: t}
+spec: {metrik: x, query: orders}
+`
+	dir := write(t, map[string]string{"rules.yml": text})
+	got := lines(dir, newChecker().File(filepath.Join(dir, "rules.yml"), Auto))
+	require.Equal(t, []string{
+		`rules.yml:6: spec.query: namespace="bank" asks for another namespace than shop: leave the matcher out`,
+		`rules.yml:13: spec.metric: "a/b" cannot be asked for by an HPA (use a name without / and %)`,
+		`rules.yml:14: spec.query: 1:5: parse error: unclosed left parenthesis (mend the PromQL; the position counts from its first character)`,
+		`rules.yml:19: MetricRule: unknown field "metrik" (remove it or correct its spelling)`,
+	}, got)
+
+	fixed := strings.NewReplacer(`{namespace="bank"}`, "", "a/b", "b", "sum(", "sum by (pod) (x)", "metrik", "metric").Replace(text)
+	dir = write(t, map[string]string{"rules.yml": fixed})
+	require.Empty(t, lines(dir, newChecker().File(filepath.Join(dir, "rules.yml"), Auto)))
 }
 
 // What Strata comes with passes its own check.

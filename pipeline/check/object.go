@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/strata-metrics/strata/pipeline/discover"
+	"github.com/strata-metrics/strata/pipeline/metricrule"
 )
 
-// objects checks what is in Kubernetes objects: each file of a ConfigMap, and
-// the groups of a PrometheusRule. Lines are those of the file as a whole.
+// objects checks what is in Kubernetes objects: each file of a ConfigMap, the
+// groups of a PrometheusRule, and MetricRules. Lines are those of the file as a whole.
 func (c *Checker) objects(path string, content []byte) []Result {
 	var results []Result
 	dec := yaml.NewDecoder(bytes.NewReader(content))
@@ -33,7 +35,7 @@ func (c *Checker) objects(path string, content []byte) []Result {
 		}
 	}
 	if len(results) == 0 {
-		err := fmt.Errorf("%s: %w: its Kubernetes objects are no ConfigMap with such a file, and no PrometheusRule", path, ErrKind)
+		err := fmt.Errorf("%s: %w: its Kubernetes objects are no ConfigMap with such a file, and no PrometheusRule or MetricRule", path, ErrKind)
 		return []Result{{File: path, Kind: Auto, Errors: []error{err}}}
 	}
 	return results
@@ -55,12 +57,41 @@ func (c *Checker) object(path string, content []byte, n *yaml.Node) []Result {
 		r := Result{File: path, Kind: Rules}
 		c.rules(&r, indented(content, field(n, "spec")), model.UTF8Validation)
 		results = append(results, r)
+	case kind.Value == metricrule.Kind:
+		results = append(results, c.metricRule(path, n))
 	case strings.HasSuffix(kind.Value, "List"):
 		for items, i := field(n, "items"), 0; items != nil && i < len(items.Content); i++ {
 			results = append(results, c.object(path, content, items.Content[i])...)
 		}
 	}
 	return results
+}
+
+// metricRule checks a MetricRule. The line of an error is that of the field which
+// it begins with.
+func (c *Checker) metricRule(path string, n *yaml.Node) Result {
+	r := Result{File: path, Kind: Adapter, Holds: "1 MetricRule"}
+	m, err := metricrule.Parse(n)
+	if err != nil {
+		line := n.Line
+		if name := unknownField.FindStringSubmatch(err.Error()); name != nil {
+			line = cmp.Or(keyLine(n, name[1]), line)
+		}
+		r.Errors = []error{withRepair(fmt.Errorf("%s:%d: %w", path, line, err))}
+		return r
+	}
+	for _, err := range metricrule.Check(m, c.Parser) {
+		line := n.Line
+		if spec := field(n, "spec"); spec != nil {
+			line = spec.Line
+			name, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "spec."), ":")
+			if f := field(spec, name); f != nil {
+				line = f.Line
+			}
+		}
+		r.Errors = append(r.Errors, fmt.Errorf("%s:%d: %w", path, line, err))
+	}
+	return r
 }
 
 // entry checks one file of a ConfigMap; of one that is of no kind there is
@@ -82,6 +113,22 @@ func (c *Checker) entry(path, key string, content []byte) []Result {
 	}
 	c.content(&r, content)
 	return []Result{r}
+}
+
+// keyLine is where a key first stands in a mapping or below it, 0 for nowhere.
+func keyLine(n *yaml.Node, key string) int {
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			if c.Value == key {
+				return c.Line
+			}
+			continue
+		}
+		if line := keyLine(c, key); line > 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 // field is the value of a mapping's key, nil for none.
