@@ -55,6 +55,13 @@ web/node_modules: web/package.json web/package-lock.json
 web: web/node_modules ## rebuild the page that is embedded
 	cd web && npm run build
 
+.PHONY: generate
+generate: go ## make the Go code of KEDA's protocol from its .proto file
+	@$(call debian,protoc,protobuf-compiler)
+	@mkdir -p bin/protoc
+	go build -o bin/protoc/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	cd pipeline/keda/externalscaler && PATH="$(CURDIR)/bin/protoc:$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative externalscaler.proto
+
 .PHONY: cluster-tools
 cluster-tools:
 	@$(call debian,containerd,containerd runc)
@@ -95,6 +102,8 @@ verify: go web/node_modules ## format, vet, lint, tidiness, generated files; eac
 	cd test/compat && go vet ./...
 	cd test/bench && go vet ./...
 	@go mod tidy -diff || { echo "run: go mod tidy" >&2; exit 1; }
+	@$(MAKE) --no-print-directory generate
+	@git diff --exit-code --stat -- pipeline/keda/externalscaler || { echo "the code of KEDA's protocol is not that of its .proto file: commit the result of make generate" >&2; exit 1; }
 	cd web && npm run build
 	@git diff --exit-code --stat -- pipeline/page/dist || { echo "the embedded page is not the build of web/: commit the result of make web" >&2; exit 1; }
 

@@ -379,6 +379,7 @@ func serverCommand() command {
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
 			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/", false)
 			f.adapter.declare(cmd, e, false)
+			f.keda.declare(cmd)
 			return func(ctx context.Context) error { return f.run(ctx, e, cmd) }
 		}}
 }
@@ -387,6 +388,7 @@ func serverCommand() command {
 type serverFlags struct {
 	pipeline pipelineFlags
 	adapter  adapterFlags
+	keda     kedaFlags
 	file     string
 }
 
@@ -428,5 +430,11 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 		return errors.Join(err, p.Close())
 	}
 	api.route(s)
-	return together(ctx, api.run, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
+	scaler, err := f.keda.start(e, p, api, f.adapter.maxAge, reg)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	return together(ctx, api.run, func(ctx context.Context) error {
+		return scaler.before(ctx, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
+	})
 }

@@ -30,6 +30,7 @@ func upCommand() command {
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it, whose jobs, rules and remote storage are added to the built-in ones.").
 				PlaceHolder("<file>").StringVar(&u.config)
 			u.exporters.declare(cmd)
+			u.keda.declare(cmd)
 			return u.run
 		}}
 }
@@ -53,6 +54,7 @@ type up struct {
 	interval  model.Duration
 	config    string
 	exporters exporterFlags
+	keda      kedaFlags
 }
 
 func (u *up) run(ctx context.Context) (err error) {
@@ -94,13 +96,19 @@ func (u *up) run(ctx context.Context) (err error) {
 		return errors.Join(err, p.Close())
 	}
 	(*adapterAPI)(nil).route(s)
+	scaler, err := u.keda.start(u.env, p, nil, 0, reg)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
 	u.tell(address, layers)
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, l := range layers {
 		group.Go(func() error { return l.run(ctx) })
 	}
-	group.Go(func() error { return runPipeline(ctx, p, s) })
+	group.Go(func() error {
+		return scaler.before(ctx, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
+	})
 	return group.Wait()
 }
 
