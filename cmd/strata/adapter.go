@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ import (
 	"github.com/strata-metrics/strata/pipeline/apiserver"
 	"github.com/strata-metrics/strata/pipeline/explain"
 	"github.com/strata-metrics/strata/pipeline/journal"
+	"github.com/strata-metrics/strata/pipeline/keda"
 	"github.com/strata-metrics/strata/pipeline/metricrule"
 	"github.com/strata-metrics/strata/pipeline/query"
 	"github.com/strata-metrics/strata/pipeline/resource"
@@ -145,7 +147,7 @@ func (f *adapterFlags) serves(a *adapter.Adapter) func(group string) bool {
 
 // explainer makes what keeps the answers and what explains them.
 func (a *adapterAPI) explainer(f *adapterFlags, p *pipeline.Pipeline, config *rest.Config, reg prometheus.Registerer) error {
-	a.journal = journal.New(journal.Options{Autoscalers: f.autoscalers, Store: p.Store(), Logger: a.log, Registry: reg})
+	a.journal = journal.New(journal.Options{Autoscalers: append(slices.Clone(f.autoscalers), keda.User), Store: p.Store(), Logger: a.log, Registry: reg})
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("client for autoscalers: %w", err)
