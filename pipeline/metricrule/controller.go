@@ -29,7 +29,8 @@ const (
 	// lookAgain is how long a definition that is not there, or that may not be
 	// read, is left alone.
 	lookAgain = time.Minute
-	// retryAfter is how long an API server that does not answer is left alone.
+	// retryAfter is how long an API server or a store that does not answer is
+	// left alone.
 	retryAfter = 5 * time.Second
 	// statusEvery is how often a rule is evaluated for its status, and the
 	// shortest time between two writes of it, whoever writes.
@@ -297,35 +298,34 @@ func (w *watch) evaluate(ctx context.Context) {
 		if ended {
 			return
 		}
-		if w.status(ctx, key) {
-			w.queue.AddAfter(key, statusEvery)
+		if again := w.status(ctx, key); again > 0 {
+			w.queue.AddAfter(key, again)
 		}
 		w.queue.Done(key)
 	}
 }
 
-// status brings the status of one object up to date. It is false when there is
-// no such object.
-func (w *watch) status(ctx context.Context, key string) bool {
+// status brings the status of one object up to date and says when to look again,
+// 0 for never: there is no such object.
+func (w *watch) status(ctx context.Context, key string) (again time.Duration) {
 	o, ok, err := w.objects.GetByKey(key)
 	u, is := o.(*unstructured.Unstructured)
 	if err != nil || !ok || !is {
-		return false
+		return 0
 	}
 	w.mu.Lock()
 	obj := w.rules[key]
 	w.mu.Unlock()
 	if obj == nil || obj.generation != u.GetGeneration() || obj.uid != u.GetUID() {
-		return true // a change of it is on its way
+		return statusEvery // a change of it is on its way
 	}
 	now := w.now()
 	status, ok := w.observe(ctx, obj)
-	if !ok || !w.worthy(obj, u, &status, now) {
-		return true
+	if !ok {
+		return retryAfter
 	}
-	if w.writes.Wait(ctx) != nil {
-		return true
+	if w.worthy(obj, u, &status, now) && w.writes.Wait(ctx) == nil {
+		w.write(ctx, u, &status, now)
 	}
-	w.write(ctx, u, &status, now)
-	return true
+	return statusEvery
 }

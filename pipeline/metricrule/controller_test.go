@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/strata-metrics/strata/pipeline/adapter"
@@ -299,6 +300,23 @@ func TestNoDefinition(t *testing.T) {
 	c.run()
 	c.apply("shop", "r", 1, map[string]any{"metric": "m", "query": "sum by (pod) (orders)"})
 	c.eventually(func() bool { return c.custom("shop", "pods", "a", "m") == "10" })
+}
+
+// TestNotReady: a store that cannot be asked yet is no reason to say anything of
+// a rule, and is asked again soon.
+func TestNotReady(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, newAdapter(t, newStore(t), ""))
+	m := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"metric": "m", "query": "orders"}}}
+	m.SetNamespace("shop")
+	m.SetName("r")
+	require.Equal(t, []string{"shop/r"}, c.control.sync([]*unstructured.Unstructured{m}))
+	objects := cache.NewStore(cache.MetaNamespaceKeyFunc)
+	require.NoError(t, objects.Add(m))
+	w := &watch{Controller: c.control, objects: objects}
+	require.Equal(t, retryAfter, w.status(t.Context(), "shop/r"))
+	require.Zero(t, w.status(t.Context(), "shop/none"))
+	require.Empty(t, c.client.Actions())
 }
 
 // TestManyRules: 500 objects cost one write each and then none while nothing
