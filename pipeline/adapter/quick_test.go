@@ -1,0 +1,161 @@
+package adapter
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/teststorage"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNewQuick(t *testing.T) {
+	t.Parallel()
+	for expr, quick := range map[string]bool{
+		`sum(rate(x{a="b"}[1m])) by (pod)`:              true,
+		`(sum by (pod, namespace) ((increase(x[5m]))))`: true,
+		`sum(rate(x[1m]))`:                              false,
+		`sum(rate(x[1m])) without (pod)`:                false,
+		`avg(rate(x[1m])) by (pod)`:                     false,
+		`sum(rate(x[1m] offset 1m)) by (pod)`:           false,
+		`sum(rate(x[1m] @ 100)) by (pod)`:               false,
+		`sum(rate(x[1m] @ end())) by (pod)`:             false,
+		`sum(rate(x[5m:1m])) by (pod)`:                  false,
+		`sum(irate(x[1m])) by (pod)`:                    false,
+		`sum(x) by (pod)`:                               false,
+		`sum(rate(x[1m]) * 2) by (pod)`:                 false,
+		`rate(x[1m])`:                                   false,
+	} {
+		e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+		require.NoError(t, err)
+		require.Equal(t, quick, newQuick(e) != nil, expr)
+	}
+}
+
+// TestQuickIsTheEngine holds that a quick answer is the engine's, and that its
+// age is what was seen while the engine read, over counters that restart, end,
+// begin, pause, and lack labels.
+func TestQuickIsTheEngine(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 40 {
+		st := teststorage.New(t)
+		for i := range 30 {
+			pairs := []string{"code", fmt.Sprint(i), "pod", fmt.Sprintf("p%d", random.IntN(8))}
+			if round%4 == 3 && random.IntN(10) == 0 {
+				pairs = pairs[:2]
+			}
+			load(t, st, counter(random, series("x", pairs...))...)
+		}
+		l := local(t, st)
+		for _, expr := range []string{
+			`sum(rate(x[1m])) by (pod)`, `sum(increase(x{pod=~"p1|p2|p3"}[2m])) by (pod, code)`, `sum(rate(x[5m])) by (pod, pod)`,
+			`sum(rate(x[7s])) by (none)`, `sum(rate(none[1m])) by (pod)`,
+		} {
+			at := testTime().Add(time.Duration(random.IntN(60_000)) * time.Millisecond)
+			vec, ages, _, ok := l.quick.ask(t.Context(), st, expr, at)
+			require.True(t, ok, expr)
+			seen := &Ages{Queryable: st}
+			want, _, err := l.make(seen).Instant(t.Context(), expr, at)
+			require.NoError(t, err)
+			wantAges := seen.Of(want)
+			if round%4 == 3 {
+				wantAges = nil // Ages takes a series without the label for one of all groups
+			}
+			sameAnswer(t, fmt.Sprintf("round %d: %s at %s", round, expr, at), want, wantAges, vec, ages)
+		}
+	}
+}
+
+// counter is one with some of what happens to counters, in the minutes before
+// and after testTime.
+func counter(random *rand.Rand, l labels.Labels) []sample {
+	var out []sample
+	v := random.Float64() * 1000
+	step := time.Duration(1+random.IntN(15)) * time.Second
+	at := testTime().Add(-time.Duration(random.IntN(300)) * time.Second)
+	for range random.IntN(30) {
+		at = at.Add(step + time.Duration(random.IntN(100))*time.Millisecond)
+		switch random.IntN(12) {
+		case 0:
+			v = random.Float64() // a restart
+		case 1:
+			out = append(out, sample{l, at, math.Float64frombits(value.StaleNaN)})
+			continue
+		case 2:
+			at = at.Add(time.Duration(random.IntN(60)) * time.Second)
+		default:
+			v += random.Float64() * 100
+		}
+		out = append(out, sample{l, at, v})
+	}
+	return out
+}
+
+func sameAnswer(t *testing.T, what string, want promql.Vector, wantAges []Age, got promql.Vector, gotAges []Age) {
+	t.Helper()
+	require.Len(t, got, len(want), what)
+	byLabels := map[string]int{}
+	for i := range want {
+		byLabels[want[i].Metric.String()] = i
+	}
+	for i := range got {
+		j, ok := byLabels[got[i].Metric.String()]
+		require.True(t, ok, "%s: %s", what, got[i].Metric)
+		require.InEpsilon(t, 1+want[j].F, 1+got[i].F, 1e-12, "%s: %s", what, got[i].Metric)
+		require.Equal(t, want[j].T, got[i].T)
+		if wantAges != nil {
+			require.Equal(t, wantAges[j].Time, gotAges[i].Time, "%s: %s", what, got[i].Metric)
+		}
+	}
+}
+
+func TestQuickQueriesForget(t *testing.T) {
+	t.Parallel()
+	qs := newQuickQueries()
+	for i := range 20 {
+		require.NotNil(t, qs.get(fmt.Sprintf(`sum(rate(x{a="%d%s"}[1m])) by (pod)`, i, strings.Repeat("y", 100_000))))
+		require.LessOrEqual(t, qs.bytes, maxQuick)
+	}
+	require.Less(t, len(qs.known), 20)
+	require.Nil(t, qs.get("sum("))
+	require.Nil(t, qs.get("sum("))
+}
+
+// BenchmarkPods1500 is what an autoscaler on the rate of 1,500 pods costs, by
+// the quick way and by the engine.
+func BenchmarkPods1500(b *testing.B) {
+	st := teststorage.New(b)
+	var names []string
+	for i := range 1500 {
+		names = append(names, fmt.Sprintf("web-5d4f8c7b9-%05d", i))
+		for n := range 60 {
+			load(b, st, sample{series("x", "namespace", "a", "pod", names[i]), testTime().Add(time.Duration(n-59) * 5 * time.Second), float64(n * i)})
+		}
+	}
+	l := local(b, st)
+	expr := `sum(rate(x{namespace="a",pod=~"` + strings.Join(names, "|") + `"}[1m])) by (pod)`
+	b.Run("quick", func(b *testing.B) {
+		for b.Loop() {
+			if vec, _, _, ok := l.quick.ask(b.Context(), st, expr, testTime()); !ok || len(vec) != 1500 {
+				b.Fatal(len(vec))
+			}
+		}
+	})
+	b.Run("engine", func(b *testing.B) {
+		for b.Loop() {
+			seen := &Ages{Queryable: st}
+			vec, _, err := l.make(seen).Instant(b.Context(), expr, testTime())
+			if err != nil || len(seen.Of(vec)) != 1500 {
+				b.Fatal(len(vec), err)
+			}
+		}
+	})
+}
