@@ -57,7 +57,8 @@ func newQuick(expr parser.Expr) *quickQuery {
 	window := matrix.Range.Milliseconds()
 	return &quickQuery{
 		function: promql.FunctionCalls[call.Func.Name], args: call.Args, selector: s, by: sum.Grouping, window: window,
-		hints: storage.SelectHints{Func: call.Func.Name, Range: window, Grouping: sum.Grouping, By: true},
+		// What is outside of the range is skipped here, for less than it costs to cut it off.
+		hints: storage.SelectHints{Func: call.Func.Name, Range: window, Grouping: sum.Grouping, By: true, DisableTrimming: true},
 	}
 }
 
@@ -77,7 +78,7 @@ type group struct {
 	sum    float64
 	lost   float64 // the low bits that sum could not hold
 	any    bool    // a series has a value
-	oldest *age
+	oldest Age
 }
 
 func (g *group) add(v float64) {
@@ -120,7 +121,7 @@ func (q *quickQuery) evaluate(ctx context.Context, store storage.Queryable, at t
 	for _, g := range r.order {
 		if g.any {
 			vec = append(vec, promql.Sample{T: end, F: g.sum + g.lost, Metric: g.labels})
-			ages = append(ages, Age{Time: time.UnixMilli(g.oldest.newest), Series: g.oldest.labels})
+			ages = append(ages, g.oldest)
 		}
 	}
 	return vec, ages, notes, nil
@@ -160,8 +161,8 @@ func (r *quickRun) series(s storage.Series, start, end int64) error {
 	}
 	l := s.Labels()
 	g := r.group(l)
-	if newest := r.points[len(r.points)-1].T; g.oldest == nil || newest < g.oldest.newest {
-		g.oldest = &age{labels: l, newest: newest, ranged: true}
+	if newest := time.UnixMilli(r.points[len(r.points)-1].T); g.oldest.Time.IsZero() || newest.Before(g.oldest.Time) {
+		g.oldest = Age{Time: newest, Series: l}
 	}
 	r.matrix[0] = promql.Series{Metric: l, Floats: r.points}
 	r.enh.Out = r.enh.Out[:0]
