@@ -60,6 +60,8 @@ type Options struct {
 	Query   query.Options
 	Rule    rule.Options
 
+	// Fast has the targets behind autoscalers scraped more often; nil has none.
+	Fast *discover.Fast
 	// DiscoveryInterval bounds how often changed targets are taken up.
 	DiscoveryInterval time.Duration
 	// BodySizeLimit is the default that Load gave to jobs, in bytes, so that
@@ -289,7 +291,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	stage("discover", p.discover.Run)
 	stage("rule", func() error { p.rules.Run(); return nil })
 	stage("notify", func() error { p.rules.RunNotifier(p.discover.Alertmanagers()); return nil })
-	stage("scrape", func() error { return p.scrape.Run(p.discover.Targets()) })
+	targets := p.discover.Targets()
+	if p.opts.Fast != nil {
+		targets = p.opts.Fast.Targets(ctx, targets, p.reloads.current)
+		stage("autoscaled targets", func() error { return p.opts.Fast.Run(ctx) })
+	}
+	stage("scrape", func() error { return p.scrape.Run(targets) })
 	if err == nil {
 		p.reloads.done(nil)
 		p.ready.Open()

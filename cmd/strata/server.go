@@ -379,6 +379,7 @@ func serverCommand() command {
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
 			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/", false)
 			f.adapter.declare(cmd, e, false)
+			f.fast.declare(cmd)
 			f.keda.declare(cmd)
 			return func(ctx context.Context) error { return f.run(ctx, e, cmd) }
 		}}
@@ -388,6 +389,7 @@ func serverCommand() command {
 type serverFlags struct {
 	pipeline pipelineFlags
 	adapter  adapterFlags
+	fast     fastFlags
 	keda     kedaFlags
 	file     string
 }
@@ -411,6 +413,9 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 	o.OnApply = func(c *config.Config) {
 		tune(c)
 		api.reload()
+	}
+	if o.Fast, err = f.fast.start(f.adapter.api.config, logger, reg); err != nil {
+		return err
 	}
 	p, err := pipeline.New(o)
 	if err != nil {
