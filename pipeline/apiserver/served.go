@@ -7,10 +7,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
 	customapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 )
 
@@ -41,10 +43,28 @@ func (g *groupSwitch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			responsewriters.ErrorNegotiated(err, customapiserver.Codecs, schema.GroupVersion{}, w, r)
 			return
 		}
+		if err := checkMetricSelector(name, r); err != nil {
+			responsewriters.ErrorNegotiated(err, customapiserver.Codecs, schema.GroupVersion{}, w, r)
+			return
+		}
 	} else {
 		g.list()
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// checkMetricSelector refuses a selector of series that cannot be read. The
+// library would call it an error of the server.
+func checkMetricSelector(group string, r *http.Request) error {
+	if group != custom_metrics.GroupName {
+		return nil
+	}
+	for _, selector := range r.URL.Query()["metricLabelSelector"] {
+		if _, err := labels.Parse(selector); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	}
+	return nil
 }
 
 // add puts a group under the switch.

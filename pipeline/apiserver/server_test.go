@@ -238,7 +238,10 @@ func TestAllGroupsOnOneServer(t *testing.T) {
 	code, _ := get("/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/p/nope", "application/json")
 	require.Equal(t, http.StatusNotFound, code)
 
-	_, body := get("/apis", asDiscovery)
+	code, body := get("/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/http_requests?metricLabelSelector=a%20b", "application/json")
+	require.Equal(t, http.StatusBadRequest, code, body)
+
+	_, body = get("/apis", asDiscovery)
 	want := map[string][]string{
 		"metrics.k8s.io/v1": {"nodes", "pods"}, "metrics.k8s.io/v1beta1": {"nodes", "pods"},
 		"custom.metrics.k8s.io/v1beta2": {"pods", "pods/http_requests"}, "custom.metrics.k8s.io/v1beta1": {"pods", "pods/http_requests"},

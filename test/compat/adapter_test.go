@@ -31,7 +31,7 @@ func startAdapter(t *testing.T, name, config, rules string, port int, arguments 
 	s.running = start(t, "server-"+name, append([]string{shared.Programs["strata"], "server",
 		"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(shared.Dir, "data", name),
 		"--web.listen-address=" + strings.TrimPrefix(s.web, "http://"),
-		"--adapter.config=" + rules, "--secure-port=" + strconv.Itoa(port), "--bind-address=127.0.0.1",
+		"--adapter.config=" + rules, "--secure-port=" + strconv.Itoa(port),
 		"--kubeconfig=" + shared.control.Kubeconfig()}, arguments...)...)
 	return s
 }

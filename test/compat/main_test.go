@@ -76,6 +76,11 @@ func runOutside() (code int, err error) {
 	if _, err := os.Stat(env.Programs["strata"]); err != nil {
 		return 1, fmt.Errorf("%w: run make build", err)
 	}
+	for name, file := range map[string]string{"client": "go.mod", "client-previous": "previous.mod"} {
+		if env.Programs[name], err = buildClient(env.Root, name, file); err != nil {
+			return 1, err
+		}
+	}
 	if env.LogDir, err = filepath.Abs("output"); err != nil {
 		return 1, err
 	}
@@ -95,6 +100,18 @@ func runOutside() (code int, err error) {
 		return 1, err
 	}
 	return runNamespaced(file)
+}
+
+// buildClient builds the program of the typed clients in the versions of one
+// module file, into bin.
+func buildClient(root, name, modfile string) (string, error) {
+	out := filepath.Join(root, "bin", "compat-"+name)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-modfile="+modfile, "-o", out, ".")
+	cmd.Dir, cmd.Env = filepath.Join(root, "test", "compat", "client"), append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s in %s: %w: %s", cmd, cmd.Dir, err, said)
+	}
+	return out, nil
 }
 
 // runNamespaced runs this program again as the first process of its
