@@ -69,9 +69,9 @@ func (s *Snapshot) pod(namespace, name string) *podState {
 // podName is the name of a pod in its namespace.
 type podName struct{ namespace, name string }
 
-// index gives all pods of a namespace (of all when it is empty), those without usage too.
-func (s *Snapshot) index(namespace string) map[podName]*podState {
-	found := map[podName]*podState{}
+// fill looks up the pods that are keys of found, those without usage too; all
+// are of the namespace unless that is empty.
+func (s *Snapshot) fill(namespace string, found map[podName]*podState) {
 	for _, n := range s.nodes {
 		pods := n.pods
 		if namespace != "" {
@@ -84,12 +84,11 @@ func (s *Snapshot) index(namespace string) map[podName]*podState {
 				break
 			}
 			name := podName{p.namespace, p.name}
-			if prefer(p, found[name]) {
+			if before, wanted := found[name]; wanted && prefer(p, before) {
 				found[name] = p
 			}
 		}
 	}
-	return found
 }
 
 // store holds the snapshot of the moment. Readers load it without a lock;
