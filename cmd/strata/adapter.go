@@ -42,24 +42,21 @@ type adapterFlags struct {
 	maxAge model.Duration
 	// builtin offers the names that need no rule.
 	builtin bool
-	// autoscalers are the users whose answers are kept.
-	autoscalers []string
 	// metricRules watches the rules of namespaces.
 	metricRules bool
 }
 
-// declare adds the flags. builtin is the default of --adapter.builtin.
-func (f *adapterFlags) declare(cmd *kingpin.CmdClause, e *env, builtin bool) {
+// declare adds the flags. bind and builtin are the defaults of --bind-address
+// and --adapter.builtin.
+func (f *adapterFlags) declare(cmd *kingpin.CmdClause, e *env, bind string, builtin bool) {
 	cmd.Flag("adapter.config", "Rules of custom and external metrics, as prometheus-adapter reads them. With it, custom.metrics.k8s.io and external.metrics.k8s.io are served on --secure-port.").
 		PlaceHolder("<file>").StringVar(&f.file)
 	duration(cmd, "adapter.max-age", "How old the samples behind an answer may be where its rule has no maxAge; 0 is as old as a query looks back.", &f.maxAge).Default("0s")
 	cmd.Flag("adapter.builtin", "Offer the metrics of every pod that is scraped as custom metrics without rules: x_total as x_per_second, a gauge by its name, a histogram as x_p50, x_p90, x_p95 and x_p99. With it, the APIs are served without --adapter.config too.").
 		Default(strconv.FormatBool(builtin)).BoolVar(&f.builtin)
-	cmd.Flag("adapter.autoscaler", "User whose answers are kept for strata explain (repeatable); default the HPA controller's.").
-		Default(journal.DefaultAutoscalers()...).PlaceHolder("<user>").StringsVar(&f.autoscalers)
 	cmd.Flag("adapter.metricrules", "Serve the metrics that teams publish with MetricRules of the cluster, where the APIs are served.").
 		Default("true").BoolVar(&f.metricRules)
-	f.api.declare(cmd, e)
+	f.api.declare(cmd, e, bind)
 }
 
 // adapterAPI serves custom and external metrics from a pipeline's store.
@@ -71,12 +68,14 @@ type adapterAPI struct {
 	journal *journal.Journal
 	explain *explain.Explainer
 	rules   *metricrule.Controller // nil without --adapter.metricrules
+	core    *coreAPI               // nil where strata core serves metrics.k8s.io
 	log     *slog.Logger
 }
 
 // start loads the rules and binds the port. Without --adapter.config and
-// --adapter.builtin it gives nil, which serves nothing.
-func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Registerer) (*adapterAPI, error) {
+// --adapter.builtin it gives nil, which serves nothing. core has metrics.k8s.io
+// served too, unless it is nil.
+func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, core *coreFlags, reg prometheus.Registerer) (*adapterAPI, error) {
 	if f.file == "" && !f.builtin {
 		return nil, nil
 	}
@@ -84,6 +83,11 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 	config, err := f.api.config()
 	if err != nil {
 		return nil, err
+	}
+	if core != nil {
+		if a.core, err = core.start(e, config, reg); err != nil {
+			return nil, err
+		}
 	}
 	objects, err := metadata.NewForConfig(config)
 	if err != nil {
@@ -126,6 +130,7 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, reg prometheus.Regist
 	o.Name, o.Custom, o.External = "strata-adapter", a.adapter, a.adapter
 	o.Serves = f.serves(a.adapter)
 	o.Ready = []healthz.HealthChecker{resource.NewCheck("store", p.Ready)}
+	a.core.serve(&o)
 	a.server, err = apiserver.New(o)
 	return a, err
 }
@@ -147,7 +152,7 @@ func (f *adapterFlags) serves(a *adapter.Adapter) func(group string) bool {
 
 // explainer makes what keeps the answers and what explains them.
 func (a *adapterAPI) explainer(f *adapterFlags, p *pipeline.Pipeline, config *rest.Config, reg prometheus.Registerer) error {
-	a.journal = journal.New(journal.Options{Autoscalers: append(slices.Clone(f.autoscalers), keda.User), Store: p.Store(), Logger: a.log, Registry: reg})
+	a.journal = journal.New(journal.Options{Autoscalers: append(slices.Clone(f.api.autoscalers), keda.User), Store: p.Store(), Logger: a.log, Registry: reg})
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("client for autoscalers: %w", err)
@@ -199,6 +204,9 @@ func (a *adapterAPI) run(ctx context.Context) error {
 	runs := []func(context.Context) error{a.lister.Run, a.journal.Run, a.server.Run}
 	if a.rules != nil {
 		runs = append(runs, a.rules.Run)
+	}
+	if a.core != nil {
+		runs = append(runs, a.core.run)
 	}
 	return together(ctx, runs...)
 }

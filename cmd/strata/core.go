@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/common/promslog"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -51,10 +50,11 @@ type apiFlags struct {
 	autoscalers []string
 }
 
-func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env) {
+// declare adds the flags. bind is the address that is listened on by default.
+func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env, bind string) {
 	f.authn, f.authz = genericoptions.NewDelegatingAuthenticationOptions(), genericoptions.NewDelegatingAuthorizationOptions()
 	cmd.Flag("kubeconfig", "Kubeconfig of the cluster; by default the Pod's own service account.").StringVar(&f.kubeconfig)
-	cmd.Flag("bind-address", "Address to serve the APIs on.").Default("0.0.0.0").IPVar(&f.bind)
+	cmd.Flag("bind-address", "Address to serve the APIs on.").Default(bind).IPVar(&f.bind)
 	cmd.Flag("secure-port", "Port to serve the APIs on, with TLS.").Default("9443").IntVar(&f.port)
 	cmd.Flag("tls-cert-file", "Serving certificate; by default one is made and kept by Strata.").ExistingFileVar(&f.certFile)
 	cmd.Flag("tls-private-key-file", "Key of --tls-cert-file.").ExistingFileVar(&f.keyFile)
@@ -67,7 +67,7 @@ func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env) {
 		PlaceHolder("<name>").StringsVar(&f.apiServices)
 	f.declareDelegation(cmd)
 	f.autoscalers = apiserver.DefaultAutoscalers()
-	cmd.Flag("autoscaler-user", "Users whose reads keep a share of the server whatever others ask for.").
+	cmd.Flag("autoscaler-user", "Users whose reads keep a share of the server whatever others ask for, and whose answers are kept for strata explain.").
 		SetValue(&commaList{&f.autoscalers, false})
 	cmd.Flag("v", "How much is logged, as the programs before this one counted it: from 4 on as --log.level=debug.").
 		Short('v').SetValue(&verbosity{log: &e.log})
@@ -229,14 +229,15 @@ func coreCommand() command {
 		help: "Serve metrics.k8s.io (kubectl top, HPA, VPA, scheduler) from two points in memory.",
 		setup: func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			f := &coreFlags{}
-			f.declare(cmd, e)
+			f.api.declare(cmd, e, "0.0.0.0")
+			f.declare(cmd)
 			return func(ctx context.Context) error { return f.run(ctx, e) }
 		},
 	}
 }
 
-func (f *coreFlags) declare(cmd *kingpin.CmdClause, e *env) {
-	f.api.declare(cmd, e)
+// declare adds the flags of the readings; those of serving are api's.
+func (f *coreFlags) declare(cmd *kingpin.CmdClause) {
 	cmd.Flag("source", "What is read on the nodes: kubelet, or exporter (strata-container).").Default("kubelet").EnumVar(&f.source, "kubelet", "exporter")
 	cmd.Flag("metric-resolution", "How often each node is read; at least 1s.").Default(resource.DefaultResolution.String()).DurationVar(&f.resolution)
 	cmd.Flag("kubelet-request-timeout", "Longest time of reading one node once.").Default(resource.DefaultRequestTimeout.String()).DurationVar(&f.timeout)
@@ -257,54 +258,78 @@ func (f *coreFlags) declare(cmd *kingpin.CmdClause, e *env) {
 }
 
 func (f *coreFlags) run(ctx context.Context, e *env) error {
-	log := e.logger()
 	// client-go and the API server library have one logger per process.
-	klog.SetSlogLogger(log.With("component", "kubernetes"))
+	klog.SetSlogLogger(e.logger().With("component", "kubernetes"))
 	config, err := f.api.config()
-	if err != nil {
-		return err
-	}
-	source, err := f.newSource(config)
-	if err != nil {
-		return err
-	}
-	cluster, err := f.newCluster(e, config)
 	if err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(clientversion.NewCollector("strata"))
-	collector, err := resource.NewCollector(resource.Options{
-		Nodes: cluster.Nodes(), Source: source, Resolution: f.resolution, Timeout: f.timeout,
-		Logger: log.With("component", "resource"), Registerer: registry,
-	})
+	core, err := f.start(e, config, registry)
 	if err != nil {
-		return err
-	}
-	if err := cluster.OnNodes(collector.Changed); err != nil {
 		return err
 	}
 	o, err := f.api.options(e, config)
 	if err != nil {
 		return err
 	}
-	ready, alive := collector.Checks()
-	o.Ready = []healthz.HealthChecker{ready, resource.NewCheck("metric-informer-sync", cluster.Synced)}
-	o.Live = []healthz.HealthChecker{alive}
-	o.Health = []healthz.HealthChecker{resource.NewCheck("metadata-informer-sync", cluster.Synced)}
-	o.Resource = &apiserver.Resource{
-		Nodes: resource.NewNodes(cluster.Nodes(), collector), Pods: resource.NewPods(cluster.Pods(), collector),
-	}
 	o.Gatherer = registry
+	core.serve(&o)
 	server, err := apiserver.New(o)
 	if err != nil {
 		return err
 	}
-	return together(ctx, cluster.Run, server.Run, func(ctx context.Context) error {
-		if !cluster.WaitForNodes(ctx) {
+	return together(ctx, core.run, server.Run)
+}
+
+// coreAPI is what answers metrics.k8s.io.
+type coreAPI struct {
+	cluster   *resource.Cluster
+	collector *resource.Collector
+}
+
+// start makes it; it answers once it runs.
+func (f *coreFlags) start(e *env, config *rest.Config, registry prometheus.Registerer) (*coreAPI, error) {
+	source, err := f.newSource(config)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := f.newCluster(e, config)
+	if err != nil {
+		return nil, err
+	}
+	collector, err := resource.NewCollector(resource.Options{
+		Nodes: cluster.Nodes(), Source: source, Resolution: f.resolution, Timeout: f.timeout,
+		Logger: e.logger().With("component", "resource"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &coreAPI{cluster, collector}, cluster.OnNodes(collector.Changed)
+}
+
+// serve adds the API and its health to what a server serves.
+func (c *coreAPI) serve(o *apiserver.Options) {
+	if c == nil {
+		return
+	}
+	ready, alive := c.collector.Checks()
+	o.Ready = append(o.Ready, ready, resource.NewCheck("metric-informer-sync", c.cluster.Synced))
+	o.Live = append(o.Live, alive)
+	o.Health = append(o.Health, resource.NewCheck("metadata-informer-sync", c.cluster.Synced))
+	o.Resource = &apiserver.Resource{
+		Nodes: resource.NewNodes(c.cluster.Nodes(), c.collector), Pods: resource.NewPods(c.cluster.Pods(), c.collector),
+	}
+}
+
+// run follows the cluster and reads its nodes until ctx ends.
+func (c *coreAPI) run(ctx context.Context) error {
+	return together(ctx, c.cluster.Run, func(ctx context.Context) error {
+		if !c.cluster.WaitForNodes(ctx) {
 			return nil
 		}
-		return collector.Run(ctx)
+		return c.collector.Run(ctx)
 	})
 }
 

@@ -11,17 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCoreRefuses(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(`
+// deadCluster is a kubeconfig that leads to nobody.
+const deadCluster = `
 apiVersion: v1
 kind: Config
 clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
 contexts: [{name: x, context: {cluster: c}}]
 current-context: x
-`), 0o600))
+`
+
+func TestCoreRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(deadCluster), 0o600))
 	refuses := func(message string, args ...string) {
 		t.Helper()
 		require.ErrorContains(t, run(t.Context(), append([]string{"core"}, args...)), message)
@@ -41,7 +44,9 @@ func TestCoreFlags(t *testing.T) {
 		t.Helper()
 		f := &coreFlags{}
 		app := kingpin.New("strata", "").Terminate(nil).UsageWriter(io.Discard)
-		f.declare(app.Command("core", ""), &env{log: promslog.Config{Level: promslog.NewLevel()}})
+		cmd := app.Command("core", "")
+		f.api.declare(cmd, &env{log: promslog.Config{Level: promslog.NewLevel()}}, "0.0.0.0")
+		f.declare(cmd)
 		_, err := app.Parse(append([]string{"core"}, args...))
 		require.NoError(t, err)
 		return f
@@ -61,7 +66,7 @@ func TestVerbosity(t *testing.T) {
 	level := func(args ...string) (string, error) {
 		e := &env{log: promslog.Config{Level: promslog.NewLevel()}}
 		app := kingpin.New("strata", "").Terminate(nil).UsageWriter(io.Discard)
-		(&coreFlags{}).declare(app.Command("core", ""), e)
+		(&apiFlags{}).declare(app.Command("core", ""), e, "0.0.0.0")
 		_, err := app.Parse(append([]string{"core"}, args...))
 		return e.log.Level.String(), err
 	}

@@ -378,7 +378,7 @@ func serverCommand() command {
 			f := &serverFlags{}
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
 			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/", false)
-			f.adapter.declare(cmd, e, false)
+			f.adapter.declare(cmd, e, "0.0.0.0", false)
 			f.fast.declare(cmd)
 			f.keda.declare(cmd)
 			return func(ctx context.Context) error { return f.run(ctx, e, cmd) }
@@ -431,7 +431,7 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	if api, err = f.adapter.start(e, p, reg); err != nil {
+	if api, err = f.adapter.start(e, p, nil, reg); err != nil {
 		return errors.Join(err, p.Close())
 	}
 	api.route(s)

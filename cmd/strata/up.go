@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
 
 	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline"
@@ -30,6 +33,10 @@ func upCommand() command {
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it, whose jobs, rules and remote storage are added to the built-in ones.").
 				PlaceHolder("<file>").StringVar(&u.config)
 			u.exporters.declare(cmd)
+			u.adapter.declare(cmd, e, "127.0.0.1", true)
+			cmd.GetFlag("kubeconfig").Help("Kubeconfig of a cluster whose objects are to be measured, and whose metrics APIs are to be answered.")
+			u.core.declare(cmd)
+			u.fast.declare(cmd)
 			u.keda.declare(cmd)
 			return u.run
 		}}
@@ -54,11 +61,15 @@ type up struct {
 	interval  model.Duration
 	config    string
 	exporters exporterFlags
+	adapter   adapterFlags
+	core      coreFlags
+	fast      fastFlags
 	keda      kedaFlags
 }
 
 func (u *up) run(ctx context.Context) (err error) {
 	logger := u.env.logger()
+	u.exporters.kubeconfig = u.adapter.api.kubeconfig
 	layers, err := u.exporters.start(logger)
 	defer func() {
 		for _, l := range layers {
@@ -88,28 +99,49 @@ func (u *up) run(ctx context.Context) (err error) {
 	address := s.Addrs()[0].String()
 	self := &layer{targets: []discover.Exporter{{Job: discover.JobSelf, Address: address}}}
 	o.Load = u.load(append(layers, self), u.pipeline.defaults(u.env))
+	if o.Fast, err = u.fast.start(u.adapter.api.config, logger, reg); err != nil {
+		return err
+	}
 	p, err := pipeline.New(o)
 	if err != nil {
 		return err
 	}
-	if err := u.pipeline.route(s, p, u.pipeline.prefix(o.ExternalURL), reg); err != nil {
-		return errors.Join(err, p.Close())
-	}
-	(*adapterAPI)(nil).route(s)
-	scaler, err := u.keda.start(u.env, p, nil, 0, reg)
+	api, scaler, err := u.answer(s, p, o.ExternalURL, reg)
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	u.tell(address, layers)
+	u.tell(address, layers, api)
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, l := range layers {
 		group.Go(func() error { return l.run(ctx) })
 	}
 	group.Go(func() error {
-		return scaler.before(ctx, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
+		return scaler.before(ctx, func(ctx context.Context) error {
+			return together(ctx, api.run, func(ctx context.Context) error { return runPipeline(ctx, p, s) })
+		})
 	})
 	return group.Wait()
+}
+
+// answer makes what answers from the pipeline: the page and PromQL, with a
+// cluster its metrics APIs, and KEDA.
+func (u *up) answer(s *serve.Server, p *pipeline.Pipeline, external *url.URL, reg *prometheus.Registry) (*adapterAPI, *kedaScaler, error) {
+	if err := u.pipeline.route(s, p, u.pipeline.prefix(external), reg); err != nil {
+		return nil, nil, err
+	}
+	var api *adapterAPI
+	var err error
+	if u.adapter.api.kubeconfig != "" {
+		// client-go and the API server library have one logger per process.
+		klog.SetSlogLogger(u.env.logger().With("component", "kubernetes"))
+		if api, err = u.adapter.start(u.env, p, &u.core, reg); err != nil {
+			return nil, nil, err
+		}
+	}
+	api.route(s)
+	scaler, err := u.keda.start(u.env, p, api, u.adapter.maxAge, reg)
+	return api, scaler, err
 }
 
 // load makes the configuration: the built-in jobs, after those of the user's
@@ -135,7 +167,7 @@ func (u *up) load(layers []*layer, d discover.Defaults) func() (*config.Config, 
 }
 
 // tell prints where everything is.
-func (u *up) tell(page string, layers []*layer) {
+func (u *up) tell(page string, layers []*layer, api *adapterAPI) {
 	table := tabwriter.NewWriter(u.out, 0, 0, 2, ' ', 0)
 	line := func(what, where, note string) { _, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", what, where, note) }
 	_, _ = fmt.Fprintln(u.out, "Strata measures this host. Ctrl-C ends it.")
@@ -148,6 +180,9 @@ func (u *up) tell(page string, layers []*layer) {
 			where = "http://" + l.targets[0].Address + "/metrics"
 		}
 		line(l.name, where, l.note)
+	}
+	if api != nil {
+		line("metrics APIs", "https://"+api.server.Addr().String()+"/apis", "kubectl top and HPAs ask them once an APIService leads here")
 	}
 	line("data", u.pipeline.dir, "kept "+u.pipeline.kept())
 	_, _ = fmt.Fprintln(table)

@@ -72,7 +72,6 @@ func (f *exporterFlags) declare(cmd *kingpin.CmdClause) {
 	cmd.Flag("app.address", "An app of yours (host:port or URL) whose requests are to be counted: send them to --app.proxy.listen-address instead.").
 		StringVar(&f.appAddress)
 	cmd.Flag("app.proxy.listen-address", "Where the requests for --app.address are taken.").Default("127.0.0.1:9180").StringVar(&f.proxy)
-	cmd.Flag("kubeconfig", "Kubeconfig of a cluster whose objects are to be measured too.").StringVar(&f.kubeconfig)
 }
 
 // start makes the exporters and binds their addresses. Those that were made

@@ -64,6 +64,40 @@ func TestUp(t *testing.T) {
 	require.Zero(t, status, out)
 }
 
+// With a cluster its metrics APIs are served, too; one whose API server does not
+// answer takes nothing away from the host.
+func TestUpCluster(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "kubeconfig", deadCluster)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, free.Close())
+	p := launch(t, dir, append(freePorts(dir, "", ""), "--kubeconfig=kubeconfig", "--secure-port="+port)...)
+	p.wait("the page's address", func() error {
+		if m := pageLine.FindStringSubmatch(p.logged()); m != nil {
+			p.url = m[1]
+			return nil
+		}
+		return errors.New("not printed yet")
+	})
+	require.Contains(t, p.logged(), "https://127.0.0.1:"+port+"/apis")
+	for path, want := range map[string]string{"/api/v1/query?query=node_load1": `"value"`, "/api/strata/v1/answers": `"data":[]`} {
+		p.wait(path, func() error {
+			body, err := p.get(path)
+			if err == nil && !strings.Contains(string(body), want) {
+				err = errors.New(string(body))
+			}
+			return err
+		})
+	}
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	status, out := p.ends()
+	require.Zero(t, status, out)
+}
+
 // Each layer says who holds its port and which flag chooses another.
 func TestUpPortInUse(t *testing.T) {
 	t.Parallel()

@@ -19,9 +19,9 @@ func TestJournal(t *testing.T) {
 	t.Parallel()
 	st := newStore(t)
 	load(t, st, sample{queueOf("a", "web"), ago(10), 1}, sample{queueOf("b", "web"), ago(90), 2})
-	j := journal.New(journal.Options{})
-	a := newAdapter(t, Options{Querier: local(t, st), Lister: pods("ns/a", "ns/b"), Journal: j}, agedRules)
 	const hpa = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
+	j := journal.New(journal.Options{Autoscalers: []string{hpa}})
+	a := newAdapter(t, Options{Querier: local(t, st), Lister: pods("ns/a", "ns/b"), Journal: j}, agedRules)
 	ctx := request.WithUser(t.Context(), &user.DefaultInfo{Name: hpa})
 
 	_, _ = a.GetMetricBySelector(t.Context(), "ns", klabels.Everything(), podMetric("queue"), klabels.Everything())

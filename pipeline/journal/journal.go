@@ -39,12 +39,6 @@ const (
 	External = "external"
 )
 
-// DefaultAutoscalers are the users that the HPA controller has: its service
-// account, and kube-controller-manager's where controllers have none.
-func DefaultAutoscalers() []string {
-	return []string{"system:serviceaccount:kube-system:horizontal-pod-autoscaler", "system:kube-controller-manager"}
-}
-
 // Question is what was asked. Selectors are in the form of kubectl's --selector.
 type Question struct {
 	API       string `json:"api"`
@@ -85,8 +79,7 @@ type Entry struct {
 
 // Options are what a Journal works with; all may be left out.
 type Options struct {
-	// Autoscalers are the users whose answers are kept; nil is
-	// DefaultAutoscalers.
+	// Autoscalers are the users whose answers are kept; none are without.
 	Autoscalers []string
 	// Store receives the answers as series; nil keeps them in memory only.
 	Store storage.Appendable
@@ -117,9 +110,6 @@ type Journal struct {
 
 // New makes a Journal; Run makes it write to the store.
 func New(o Options) *Journal {
-	if o.Autoscalers == nil {
-		o.Autoscalers = DefaultAutoscalers()
-	}
 	if o.Keep == 0 {
 		o.Keep = DefaultKeep
 	}
