@@ -28,12 +28,17 @@ type series struct {
 //     its use was 0.
 //   - A start after the point before means that it was restarted: the point
 //     before says nothing about it.
+//   - A start after the reading itself is of a clock that was put back since, and
+//     says nothing.
 //   - The same time again, or an earlier one, keeps the point before the
 //     last, if that is still earlier.
 //   - A counter that fell without a newer start is not trusted: there is no
 //     usage until the next reading.
 func follow(now sample, before *series, resolution time.Duration) series {
 	s := series{last: now}
+	if now.start > now.time {
+		now.start = 0
+	}
 	age := time.Duration(now.time - now.start)
 	switch {
 	case now.start > 0 && age >= freshAge && age < resolution:
@@ -102,9 +107,41 @@ func (p *podState) measured() *series {
 	return first
 }
 
+// clockJump is how much more time may pass by a node's clock than by ours
+// before the clock was put forward: far more than the age of readings varies.
+const clockJump = time.Minute
+
+// nodeClock is the newest time that a node gave, by its clock, and when that
+// came, by ours. Both are nanoseconds since 1970.
+type nodeClock struct {
+	newest, seen int64
+	back         bool // the last answer was of before newest
+}
+
+// follow makes the clock of a new reading and tells whether it was put forward
+// since the one before: two points around that would give a window that never
+// passed, and a usage near 0. A time that is given again, as of a cache, is
+// seen when it came first, and one older answer does not say that the clock was
+// put back.
+func (c nodeClock) follow(r *Reading, now time.Time) (next nodeClock, jumped bool) {
+	next = nodeClock{newest: r.node.time, seen: now.UnixNano()}
+	for i := range r.containers {
+		next.newest = max(next.newest, r.containers[i].time)
+	}
+	switch {
+	case next.newest == c.newest:
+		return c, false
+	case next.newest < c.newest && !c.back:
+		c.back = true
+		return c, false
+	}
+	return next, c.seen != 0 && next.newest-c.newest > next.seen-c.seen+int64(clockJump)
+}
+
 // nodeState is what is known of one node after an answer. It is never changed.
 type nodeState struct {
 	name    string
+	clock   nodeClock
 	hasNode bool // the answer had the node's own usage
 	node    series
 	pods    []podState // sorted by namespace and name
@@ -113,10 +150,19 @@ type nodeState struct {
 }
 
 // next makes the state after a reading at the time now, which follows the state
-// before (nil when there is none, as after a failed reading). A pod of which one
-// container has no cpu or no memory is left out.
+// before (nil when there is none, as after a failed reading, and of no use when the
+// node's clock was put forward since). A pod of which one container has no cpu or
+// no memory is left out.
 func next(name string, before *nodeState, r *Reading, now time.Time, resolution time.Duration) *nodeState {
 	s := &nodeState{name: name}
+	var clock nodeClock
+	if before != nil {
+		clock = before.clock
+	}
+	var jumped bool
+	if s.clock, jumped = clock.follow(r, now); jumped {
+		before = nil
+	}
 	if r.node.complete() {
 		var last *series
 		if before != nil && before.hasNode {
