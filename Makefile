@@ -72,6 +72,10 @@ e2e: build cluster-tools web/node_modules ## tests on a real Kubernetes on this 
 	@$(call debian,chromium,chromium)
 	cd test/e2e && go test -p 1 -count=1 -timeout 60m -v $(ARGS) ./...
 
+.PHONY: chaos
+chaos: build cluster-tools ## break one thing after the other on a real Kubernetes, 20 times each (root)
+	cd test/e2e && STRATA_CHAOS_ROUNDS=$${STRATA_CHAOS_ROUNDS:-20} go test -count=1 -timeout 120m -v -run '^TestChaos$$' $(ARGS) .
+
 .PHONY: compat-apis
 compat-apis: build cluster-tools ## metrics APIs against recorded answers of what they replace, and their clients (root)
 	@command -v python3 >/dev/null && python3 -c 'import requests' 2>/dev/null || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends python3 python3-requests curl >/dev/null; }

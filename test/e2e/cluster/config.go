@@ -100,7 +100,7 @@ func cniConfig(o Options) ([]byte, error) {
 }
 
 // kubeletConfig evicts nothing and collects no image: there is no registry to
-// get it back from.
+// get it back from. What tests kill again and again is started again at once.
 func kubeletConfig(o Options) ([]byte, error) {
 	type object = map[string]any
 	data, err := yaml.Marshal(object{
@@ -117,6 +117,7 @@ func kubeletConfig(o Options) ([]byte, error) {
 		"cgroupDriver":                "cgroupfs",
 		"clusterDNS":                  []string{o.dnsIP()},
 		"clusterDomain":               "cluster.local",
+		"crashLoopBackOff":            object{"maxContainerRestartPeriod": "1s"},
 		"containerRuntimeEndpoint":    "unix://" + o.socket(),
 		"evictionHard":                object{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
 		"failCgroupV1":                false,

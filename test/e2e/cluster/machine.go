@@ -21,7 +21,7 @@ var ErrMachine = errors.New("this machine cannot run the cluster")
 // packages holds Debian's package for each program that is needed.
 var packages = map[string]string{
 	"containerd": "containerd", "ctr": "containerd", "containerd-shim-runc-v2": "containerd",
-	"runc": "runc", "ip": "iproute2", "nft": "nftables", "iptables": "iptables", "mount": "mount",
+	"runc": "runc", "ip": "iproute2", "nft": "nftables", "iptables": "iptables", "mount": "mount", "nsenter": "util-linux",
 }
 
 // pluginDirs are where distributions put the CNI plugins.

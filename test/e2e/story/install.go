@@ -28,6 +28,10 @@ const Namespace = "strata"
 // a person need not wait.
 const ScrapeInterval = 5 * time.Second
 
+// MaxAge is how old the samples behind an answer of the installation's custom
+// and external metrics may be.
+const MaxAge = 20 * time.Second
+
 // Programs are Strata's binaries that the chart runs.
 func Programs(root string) []image.Program {
 	var all []image.Program
@@ -70,6 +74,7 @@ server:
   alerting: {alertmanagers: [{static_configs: [{targets: ["%[3]s:8080"]}]}]}
   remoteWrite: [{name: sink, url: "http://%[3]s:8080/api/v1/write"}]
   adapter:
+    maxAge: %[4]s
     config:
       rules:
       - &rule
@@ -78,7 +83,7 @@ server:
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
         metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
       externalRules: [*rule]
-`, ScrapeInterval, c.RuntimeSocket(), sinkIP)
+`, ScrapeInterval, c.RuntimeSocket(), sinkIP, MaxAge)
 }
 
 // Released are Strata's binaries under the names that the chart gives their
