@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -92,17 +93,21 @@ func TestChaos(t *testing.T) {
 // exporterPort is that of the container exporter, which core reads.
 const exporterPort = 9101
 
-// components are all ready pods of a component of the installation.
+// components are the pods of a component of the installation, each ready.
 func components(t *testing.T, component string) []corev1.Pod {
 	t.Helper()
 	var ready []corev1.Pod
 	cluster.Eventually(t, time.Minute, func() error {
 		var err error
-		ready, err = shared.cluster.ReadyPods(t.Context(), story.Namespace, map[string]string{
-			"app.kubernetes.io/name": "strata", "app.kubernetes.io/component": component,
+		match := map[string]string{"app.kubernetes.io/name": "strata", "app.kubernetes.io/component": component}
+		if ready, err = shared.cluster.ReadyPods(t.Context(), story.Namespace, match); err != nil {
+			return err
+		}
+		all, err := shared.cluster.Client().CoreV1().Pods(story.Namespace).List(t.Context(), metav1.ListOptions{
+			LabelSelector: labels.SelectorFromSet(match).String(),
 		})
-		if err == nil && len(ready) == 0 {
-			err = fmt.Errorf("no pod of %s is ready", component)
+		if err == nil && (len(ready) == 0 || len(ready) < len(all.Items)) {
+			err = fmt.Errorf("%d of %d pods of %s are ready", len(ready), len(all.Items), component)
 		}
 		return err
 	})
