@@ -289,11 +289,10 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 	c.EnableProfiling, c.EnableMetrics = s.o.Profiling, false // /metrics is ours, see build
 	c.OpenAPIConfig, c.OpenAPIV3Config = openAPI(s.o)
 	c.AggregatedDiscoveryGroupManager = &currentDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), groups: s.dynamicGroups(), serves: s.o.Serves}
-	chain := c.BuildHandlerChainFunc
 	c.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
 		s.groups.next = h
 		s.fair.next = s.groups
-		return chain(s.fair, c)
+		return handlerChain(s.fair, c)
 	}
 	return c, nil
 }
