@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -47,7 +48,7 @@ func filterOf(r *http.Request) (Filter, error) {
 				err = fmt.Errorf("%d is below 0", f.Limit)
 			}
 		default:
-			err = fmt.Errorf("unknown; there are api, namespace, resource, object, metric, selector, metricSelector, since and limit")
+			err = errors.New("unknown; there are api, namespace, resource, object, metric, selector, metricSelector, since and limit")
 		}
 		if err != nil {
 			return f, fmt.Errorf("parameter %q: %w", name, err)
