@@ -96,6 +96,10 @@ bench-apis: build ## measure the metrics APIs beside metrics-server, 10 minutes
 	cd test/bench && CGO_ENABLED=0 go build -trimpath -o ../../bin/bench/apis ./apis
 	bin/bench/apis -root . -metrics-server bin/bench/metrics-server -metrics-server-store bin/bench/metrics-server-store $(ARGS)
 
+.PHONY: bench-freshness
+bench-freshness: go cluster-tools ## from a burst of load to the first answer that shows it, on a real Kubernetes (root; BURSTS, INTERVALS, SOURCES)
+	cd test/e2e && go run ./cmd/freshness
+
 .PHONY: verify
 verify: go web/node_modules ## format, vet, lint, tidiness, generated files; each failure says its repair
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted, run gofmt -w on: $$out" >&2; exit 1; }

@@ -52,7 +52,20 @@ func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Log
 		return err
 	}
 	log.Info("installing the chart")
-	_, err := c.Run(ctx, values(c), "helm", "upgrade", "--install", "strata", Chart(root),
+	return Tune(ctx, c, root, Tuning{ScrapeInterval, 30 * time.Second, "exporter"})
+}
+
+// Tuning is what decides how fresh the installation's answers are.
+type Tuning struct {
+	Interval time.Duration // of scrapes, and of core's readings of each node
+	Window   time.Duration // of the rule's rate
+	Source   string        // of core's readings: exporter or kubelet
+}
+
+// Tune installs the chart, or changes the installation, whose images the
+// cluster has, and waits until every workload of it is ready.
+func Tune(ctx context.Context, c *cluster.Cluster, root string, by Tuning) error {
+	_, err := c.Run(ctx, values(c, by), "helm", "upgrade", "--install", "strata", Chart(root),
 		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "3m", "--values", "-")
 	if err != nil {
 		return errors.Join(err, errors.New(c.Describe(context.WithoutCancel(ctx), Namespace)))
@@ -62,12 +75,16 @@ func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Log
 
 // values are those of the chart: local images, a node without volumes, one
 // server on its two cores, and times shorter than a production cluster wants.
-func values(c *cluster.Cluster) string {
+func values(c *cluster.Cluster, by Tuning) string {
+	args := ""
+	if by.Source == "kubelet" {
+		args = ", args: [--kubelet-insecure-tls]" // the cluster's kubelet has a certificate of its own
+	}
 	return fmt.Sprintf(`
 image: {registry: strata.test, tag: e2e}
 scrapeInterval: %[1]s
 agent: {mountPropagation: None, container: {runtimeSocket: %[2]s}}
-core: {metricResolution: %[1]s}
+core: {metricResolution: %[1]s, source: %[5]s%[6]s}
 server:
   replicas: 1
   persistence: {enabled: false}
@@ -81,9 +98,9 @@ server:
         seriesQuery: http_requests_total{namespace!="",pod!=""}
         resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, service: {resource: service}}}
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
-        metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)
+        metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[%[7]s])) by (<<.GroupBy>>)
       externalRules: [*rule]
-`, ScrapeInterval, c.RuntimeSocket(), sinkIP, MaxAge)
+`, by.Interval, c.RuntimeSocket(), sinkIP, MaxAge, by.Source, args, by.Window)
 }
 
 // Released are Strata's binaries under the names that the chart gives their
