@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -148,15 +147,6 @@ func statusError(resp *http.Response) error {
 		hint = ": get on nodes/metrics is not allowed to this user (see the ClusterRole)"
 	}
 	return fmt.Errorf("answered %s%s", resp.Status, hint)
-}
-
-// cause drops the method and URL that net/http puts before an error.
-func cause(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 func (s *HTTPSource) address(node *corev1.Node) (string, error) {
