@@ -83,7 +83,12 @@ func TestUpCluster(t *testing.T) {
 		}
 		return errors.New("not printed yet")
 	})
-	require.Contains(t, p.logged(), "https://127.0.0.1:"+port+"/apis")
+	p.wait("the address of the APIs", func() error {
+		if !strings.Contains(p.logged(), "https://127.0.0.1:"+port+"/apis") {
+			return errors.New("not printed yet")
+		}
+		return nil
+	})
 	for path, want := range map[string]string{"/api/v1/query?query=node_load1": `"value"`, "/api/strata/v1/answers": `"data":[]`} {
 		p.wait(path, func() error {
 			body, err := p.get(path)
