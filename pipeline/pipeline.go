@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/units"
@@ -42,6 +43,8 @@ var (
 	ErrStarting = errors.New("starting: the stored samples are being loaded")
 	// ErrStopping holds from the end of the context of Run.
 	ErrStopping = errors.New("stopping")
+	// ErrGap holds after a start for as long as rates would be missing.
+	ErrGap = errors.New("no rates yet: two scrapes are needed after the pause")
 )
 
 // Options are the parts of a pipeline. Only Load and Storage.Dir are required.
@@ -104,6 +107,7 @@ type Pipeline struct {
 	federate *query.Federate
 
 	ready query.Gate
+	whole atomic.Int64 // when rates are there again, Unix milliseconds; see Whole
 	quit  chan struct{}
 	once  struct{ quit, trace, close sync.Once }
 
@@ -262,12 +266,41 @@ func (p *Pipeline) ScrapeInterval(job string) time.Duration {
 // ErrStopping.
 func (p *Pipeline) Ready() error { return p.ready.Ready() }
 
+// Whole is Ready, and ErrGap for two scrape intervals after a start which found
+// the newest sample further back than that. A rate over the usual window, of four
+// intervals, has no value then: of two servers the other must not be stopped
+// before.
+func (p *Pipeline) Whole() error {
+	if err := p.Ready(); err != nil {
+		return err
+	}
+	if left := time.Until(time.UnixMilli(p.whole.Load())); left > 0 {
+		return fmt.Errorf("%w, %s from now", ErrGap, left.Round(time.Second))
+	}
+	return nil
+}
+
+// resume notes, before anything is scraped, when rates are whole again.
+func (p *Pipeline) resume(now time.Time) error {
+	newest, err := p.store.Local().Newest()
+	if err != nil {
+		return err
+	}
+	if two := 2 * time.Duration(p.reloads.current().GlobalConfig.ScrapeInterval); now.Sub(newest) > two {
+		p.whole.Store(now.Add(two).UnixMilli())
+	}
+	return nil
+}
+
 // Run opens the store, applies the configuration, and scrapes, evaluates and
 // answers until the context ends, someone asks for the end over HTTP, or a
 // stage fails. It returns when every stage has stopped and the store is closed;
 // nil when the end was asked for.
 func (p *Pipeline) Run(ctx context.Context) error {
 	if err := p.store.Open(); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	if err := p.resume(time.Now()); err != nil {
 		return errors.Join(err, p.Close())
 	}
 	if err := p.engine.Track(p.opts.Storage.Dir); err != nil {

@@ -310,3 +310,27 @@ func TestDirectoryInUse(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 	r.waitValue("vector(1)", "1") // the first is not harmed
 }
+
+// A server whose samples have a gap is whole only when rates are there again, so
+// that of two servers the other is not stopped before.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in := func(o *pipeline.Options) { o.Storage.Dir = filepath.Join(dir, "data") }
+	const slowly = "global: {scrape_interval: 1h}\n"
+	first := start(t, slowly, in)
+	require.ErrorIs(t, first.Whole(), pipeline.ErrGap, "nothing is stored")
+	app := first.Store().Appender(t.Context())
+	_, err := app.Append(0, labels.FromStrings("__name__", "x"), time.Now().UnixMilli(), 1)
+	require.NoError(t, err)
+	require.NoError(t, app.Commit())
+	require.NoError(t, first.stop())
+	require.ErrorIs(t, first.Whole(), pipeline.ErrStopping)
+
+	second := start(t, slowly, in)
+	require.NoError(t, second.Whole(), "what was stored is of just now")
+	require.NoError(t, second.stop())
+
+	quickly := start(t, "global: {scrape_interval: 10ms, scrape_timeout: 10ms}\n")
+	quickly.wait("rates", quickly.Whole)
+}

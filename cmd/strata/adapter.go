@@ -129,7 +129,7 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, core *coreFlags, reg 
 	}
 	o.Name, o.Custom, o.External = "strata-adapter", a.adapter, a.adapter
 	o.Serves = f.serves(a.adapter)
-	o.Ready = []healthz.HealthChecker{resource.NewCheck("store", p.Ready)}
+	o.Ready = []healthz.HealthChecker{resource.NewCheck("store", p.Whole)}
 	a.core.serve(&o)
 	a.server, err = apiserver.New(o)
 	return a, err

@@ -57,6 +57,23 @@ func (l *Local) StartTime() (int64, error) {
 	return start + 2*minBlock.Milliseconds(), nil
 }
 
+// Newest is the time of the newest sample that is stored, zero for none. It
+// answers tsdb.ErrNotReady as the rest does.
+func (l *Local) Newest() (time.Time, error) {
+	db, err := l.get()
+	if err != nil {
+		return time.Time{}, err
+	}
+	newest := db.Head().MaxTime()
+	for _, b := range db.Blocks() {
+		newest = max(newest, b.MaxTime()-1) // the end of a block is not in it
+	}
+	if newest == math.MinInt64 {
+		return time.Time{}, nil
+	}
+	return time.UnixMilli(newest), nil
+}
+
 // Querier implements storage.Queryable.
 func (l *Local) Querier(mint, maxt int64) (storage.Querier, error) {
 	db, err := l.get()
