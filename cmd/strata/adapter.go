@@ -103,13 +103,12 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, core *coreFlags, reg 
 	if err := a.explainer(f, p, config, reg); err != nil {
 		return nil, err
 	}
-	local := adapter.NewLocal(p.Store(), func(q storage.Queryable) adapter.Querier { return query.NewQuerier(p.Engine(), q) })
 	var builtin *adapter.Builtin
 	if f.builtin {
 		builtin = &adapter.Builtin{Type: p.MetricType, Interval: p.ScrapeInterval}
 	}
 	a.adapter, err = adapter.New(adapter.Options{
-		Builtin: builtin, Querier: local, Mapper: adapter.NewMapper(kinds), Lister: a.lister, Parser: p.Engine().Parser(),
+		Builtin: builtin, Querier: localData(p), Mapper: adapter.NewMapper(kinds), Lister: a.lister, Parser: p.Engine().Parser(),
 		MaxAge: time.Duration(f.maxAge), Journal: a.journal, Logger: a.log, Registry: reg,
 	})
 	if err != nil {
@@ -133,6 +132,11 @@ func (f *adapterFlags) start(e *env, p *pipeline.Pipeline, core *coreFlags, reg 
 	a.core.serve(&o)
 	a.server, err = apiserver.New(o)
 	return a, err
+}
+
+// localData is a pipeline's store as rules ask it.
+func localData(p *pipeline.Pipeline) *adapter.Local {
+	return adapter.NewLocal(p.Store(), func(q storage.Queryable) adapter.Querier { return query.NewQuerier(p.Engine(), q) })
 }
 
 // serves tells whether a group of the APIs is there: when there are rules for

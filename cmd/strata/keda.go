@@ -13,13 +13,10 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/storage"
 
 	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline"
-	"github.com/strata-metrics/strata/pipeline/adapter"
 	"github.com/strata-metrics/strata/pipeline/keda"
-	"github.com/strata-metrics/strata/pipeline/query"
 )
 
 // kedaFlags are those of KEDA's external scaler.
@@ -64,7 +61,7 @@ func (f *kedaFlags) start(e *env, p *pipeline.Pipeline, a *adapterAPI, maxAge mo
 		return nil, err
 	}
 	o := keda.StoreOptions{
-		Querier: adapter.NewLocal(p.Store(), func(q storage.Queryable) adapter.Querier { return query.NewQuerier(p.Engine(), q) }),
+		Querier: localData(p),
 		Queries: keda.Queries(f.queries), Parser: p.Engine().Parser(), MaxAge: time.Duration(maxAge),
 	}
 	if a != nil {

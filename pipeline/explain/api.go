@@ -1,13 +1,16 @@
 package explain
 
 import (
-	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/strata-metrics/strata/internal/serve"
 )
 
 // Path is where explanations are served, below it NAMESPACE/NAME, in the
@@ -20,20 +23,17 @@ const maxSince = 31 * 24 * time.Hour
 
 // ServeHTTP implements http.Handler.
 func (x *Explainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	fail := func(code int, kind, text string) {
-		reply(w, code, map[string]any{"status": "error", "errorType": kind, "error": text})
-	}
 	at := strings.LastIndex(r.URL.Path, Path)
 	namespace, name, ok := strings.Cut(r.URL.Path[at+len(Path):], "/")
 	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
-		fail(http.StatusNotFound, "not_found", "ask for "+Path+"NAMESPACE/NAME")
+		serve.AnswerError(w, http.StatusNotFound, "not_found", errors.New("ask for "+Path+"NAMESPACE/NAME"))
 		return
 	}
 	since := DefaultSince
 	if s := r.FormValue("since"); s != "" {
 		d, err := model.ParseDuration(s)
 		if err != nil || d <= 0 || time.Duration(d) > maxSince {
-			fail(http.StatusBadRequest, "bad_data", "since: a duration such as 30m, at most "+model.Duration(maxSince).String()+", not "+s)
+			serve.AnswerError(w, http.StatusBadRequest, "bad_data", fmt.Errorf("since: a duration such as 30m, at most %s, not %s", model.Duration(maxSince), s))
 			return
 		}
 		since = time.Duration(d)
@@ -41,13 +41,13 @@ func (x *Explainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, err := x.HPA(r.Context(), namespace, name, x.o.Now().Add(-since))
 	switch {
 	case apierrors.IsNotFound(err):
-		fail(http.StatusNotFound, "not_found", err.Error())
+		serve.AnswerError(w, http.StatusNotFound, "not_found", err)
 	case apierrors.IsForbidden(err):
-		fail(http.StatusForbidden, "forbidden", err.Error())
+		serve.AnswerError(w, http.StatusForbidden, "forbidden", err)
 	case err != nil:
-		fail(http.StatusServiceUnavailable, "unavailable", err.Error())
+		serve.AnswerError(w, http.StatusServiceUnavailable, "unavailable", err)
 	default:
-		reply(w, http.StatusOK, map[string]any{"status": "success", "data": h})
+		serve.Answer(w, h)
 	}
 }
 
@@ -55,12 +55,6 @@ func (x *Explainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // explanation, and a remark that says why.
 func Unavailable() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]any{"status": "success", "data": nil, "infos": []string{"this server is connected to no cluster"}})
+		serve.Answer(w, (*HPA)(nil), "this server is connected to no cluster")
 	})
-}
-
-func reply(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body)
 }

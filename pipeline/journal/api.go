@@ -1,12 +1,13 @@
 package journal
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/strata-metrics/strata/internal/serve"
 )
 
 // Path is where the entries are served, in the envelope of Prometheus' HTTP API.
@@ -20,13 +21,10 @@ const defaultLimit = 100
 func (j *Journal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, err := filterOf(r)
 	if err != nil {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusBadRequest)
-		_ = json.NewEncoder(w).Encode(map[string]any{"status": "error", "errorType": "bad_data", "error": err.Error()})
+		serve.AnswerError(w, http.StatusBadRequest, "bad_data", err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": j.Entries(f)})
+	serve.Answer(w, j.Entries(f))
 }
 
 func filterOf(r *http.Request) (Filter, error) {

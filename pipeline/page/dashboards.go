@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/strata-metrics/strata/internal/serve"
 )
 
 // DashboardsPath is where the API of the dashboards is: the list itself, and
@@ -278,17 +280,17 @@ func readBounded(fsys fs.FS, name string) ([]byte, error) {
 func (d *Dashboards) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		answerError(w, http.StatusMethodNotAllowed, "bad_data", errors.New("method not allowed"))
+		serve.AnswerError(w, http.StatusMethodNotAllowed, "bad_data", errors.New("method not allowed"))
 		return
 	}
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), DashboardsPath)
 	uid, err := url.PathUnescape(strings.Trim(rest, "/"))
 	if !ok || err != nil {
-		answerError(w, http.StatusNotFound, "not_found", fmt.Errorf("no such address: %s", r.URL.Path))
+		serve.AnswerError(w, http.StatusNotFound, "not_found", fmt.Errorf("no such address: %s", r.URL.Path))
 		return
 	}
 	if uid == "" {
-		answer(w, d.List())
+		serve.Answer(w, d.List())
 		return
 	}
 	d.serveOne(w, uid)
@@ -306,12 +308,12 @@ func (d *Dashboards) serveOne(w http.ResponseWriter, uid string) {
 	list, from := d.list()
 	i := slices.IndexFunc(list.Dashboards, func(f Dashboard) bool { return f.UID == uid })
 	if i < 0 {
-		answerError(w, http.StatusNotFound, "not_found", fmt.Errorf("no dashboard has the uid %q", uid))
+		serve.AnswerError(w, http.StatusNotFound, "not_found", fmt.Errorf("no dashboard has the uid %q", uid))
 		return
 	}
 	meta := list.Dashboards[i]
 	if meta.Error != nil {
-		answerError(w, http.StatusUnprocessableEntity, "bad_data", meta.Error)
+		serve.AnswerError(w, http.StatusUnprocessableEntity, "bad_data", meta.Error)
 		return
 	}
 	s := from[uid]
@@ -319,39 +321,15 @@ func (d *Dashboards) serveOne(w http.ResponseWriter, uid string) {
 	if s.dir != "" {
 		rel, err := filepath.Rel(s.dir, meta.File)
 		if err != nil {
-			answerError(w, http.StatusInternalServerError, "internal", err)
+			serve.AnswerError(w, http.StatusInternalServerError, "internal", err)
 			return
 		}
 		name = filepath.ToSlash(rel)
 	}
 	_, bare, err := s.read(name)
 	if err != nil { // changed since it was listed
-		answerError(w, http.StatusUnprocessableEntity, "bad_data", err)
+		serve.AnswerError(w, http.StatusUnprocessableEntity, "bad_data", err)
 		return
 	}
-	answer(w, dashboardAnswer{Meta: meta, Dashboard: bare})
-}
-
-// envelope is the form of the answers of the Prometheus HTTP API.
-type envelope struct {
-	Status    string `json:"status"`
-	Data      any    `json:"data,omitempty"`
-	ErrorType string `json:"errorType,omitempty"`
-	Error     string `json:"error,omitempty"`
-}
-
-func answer(w http.ResponseWriter, data any) {
-	writeJSON(w, http.StatusOK, envelope{Status: "success", Data: data})
-}
-
-func answerError(w http.ResponseWriter, code int, kind string, err error) {
-	writeJSON(w, code, envelope{Status: "error", ErrorType: kind, Error: err.Error()})
-}
-
-func writeJSON(w http.ResponseWriter, code int, e envelope) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-cache")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(e) // whoever left reads no error either
+	serve.Answer(w, dashboardAnswer{Meta: meta, Dashboard: bare})
 }
