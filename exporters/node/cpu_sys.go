@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,7 +77,7 @@ func (c *cpuSys) collect(b *metric.Batch, changed bool) error {
 	}
 	for _, t := range c.throttles {
 		// A processor that was switched off this very moment has no file.
-		if v, err := c.readUint(t.path); err == nil {
+		if v, err := c.reader.uint(t.path); err == nil {
 			b.Add(t.family, float64(v), t.labels...)
 		}
 	}
@@ -96,11 +95,11 @@ func (c *cpuSys) find() {
 	cpus, _ := filepath.Glob(filepath.Join(c.dir, "cpu[0-9]*"))
 	seen := map[string]bool{}
 	for _, dir := range cpus {
-		pkg, err := c.readUint(filepath.Join(dir, "topology", "physical_package_id"))
+		pkg, err := c.reader.uint(filepath.Join(dir, "topology", "physical_package_id"))
 		if err != nil {
 			continue // switched off
 		}
-		core, err := c.readUint(filepath.Join(dir, "topology", "core_id"))
+		core, err := c.reader.uint(filepath.Join(dir, "topology", "core_id"))
 		if err != nil {
 			continue
 		}
@@ -110,25 +109,12 @@ func (c *cpuSys) find() {
 			{filepath.Join(dir, "thermal_throttle", "package_throttle_count"), c.pkg, []string{p}},
 		} {
 			key := t.family.Name() + strings.Join(t.labels, "/")
-			if _, err := c.readUint(t.path); err == nil && !seen[key] {
+			if _, err := c.reader.uint(t.path); err == nil && !seen[key] {
 				seen[key] = true
 				c.throttles = append(c.throttles, t)
 			}
 		}
 	}
-}
-
-// readUint reads a file of one number.
-func (c *cpuSys) readUint(path string) (uint64, error) {
-	data, err := c.reader.read(path)
-	if err != nil {
-		return 0, err
-	}
-	v, err := parseUint(bytes.TrimSpace(data))
-	if err != nil {
-		return 0, fmt.Errorf("%s:1: %w: %s is not a number", path, errSyntax, quote(data))
-	}
-	return v, nil
 }
 
 func (c *cpuSys) readIsolated() ([]string, error) {
@@ -178,32 +164,4 @@ func (c *cpuSys) readList(name string) ([]int, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return parseCPUList(path, data)
-}
-
-// parseCPUList reads a list such as 0-3,8 and gives each number, rising as
-// they stand there. The list of nothing is an empty line.
-func parseCPUList(path string, data []byte) ([]int, error) {
-	l := newLines(path, data)
-	if !l.next() {
-		return nil, l.end()
-	}
-	var ids []int
-	if len(l.line) == 0 {
-		return nil, nil
-	}
-	for part := range strings.SplitSeq(string(l.line), ",") {
-		from, to, isRange := strings.Cut(part, "-")
-		if !isRange {
-			to = from
-		}
-		first, err1 := strconv.Atoi(from)
-		last, err2 := strconv.Atoi(to)
-		if err1 != nil || err2 != nil || first < 0 || last < first || last >= maxCPUs || len(ids) > maxCPUs {
-			return nil, l.errorf("%s is not a range of processors", quote([]byte(part)))
-		}
-		for id := first; id <= last; id++ {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
 }
