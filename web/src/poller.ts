@@ -10,6 +10,18 @@ export interface PollerOptions {
   visible: () => boolean;
 }
 
+/** The longest that a slow answer puts the next one off. */
+const longestPauseMs = 30_000;
+
+/**
+ * How long to wait after an answer that took so long, at least shortestMs: one
+ * that was slow is dear to both sides. A single slow one, of a server that was
+ * busy starting, must not leave the page behind for minutes.
+ */
+export function pauseAfter(tookMs: number, shortestMs: number): number {
+  return Math.max(shortestMs, Math.min(20 * tookMs, longestPauseMs));
+}
+
 /** One task at a time: the next turn is counted from the end of the last. */
 export class Poller {
   readonly #o: PollerOptions;

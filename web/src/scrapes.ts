@@ -1,6 +1,7 @@
 // The targets of all jobs, sorted and searched; no DOM here.
 
 import type { Target } from "./api.ts";
+import { pauseAfter } from "./poller.ts";
 import { parseDuration } from "./range.ts";
 
 export interface Job {
@@ -40,12 +41,11 @@ function byText(a: string, b: string): number {
 
 /**
  * How long until the targets are worth asking again, in milliseconds: nothing
- * changes faster than the shortest scrape interval, and an answer that took
- * long is dear to both sides.
+ * changes faster than the shortest scrape interval.
  */
 export function refreshAfter(targets: Target[], tookMs: number): number {
   const shortest = targets.reduce((least, t) => Math.min(least, parseDuration(t.scrapeInterval) ?? 60), 60);
-  return Math.max(shortest * 1000, 5000, 20 * tookMs);
+  return pauseAfter(tookMs, Math.max(shortest * 1000, 5000));
 }
 
 /** Rows of one job before "show more": fewer when there are many jobs, so that the page stays one. */

@@ -3,7 +3,7 @@
 import type { RuleGroup } from "../api.ts";
 import { arrange, choice, h, moveByArrows, setText } from "../dom.ts";
 import { formatAge, formatValue } from "../format.ts";
-import { Poller } from "../poller.ts";
+import { pauseAfter, Poller } from "../poller.ts";
 import { unexpected, type Context, type View } from "../view.ts";
 import { arrangeRules, countsOf, stateOrder, timeOf, type RuleState } from "./rules.ts";
 import { RuleView } from "./ruleview.ts";
@@ -60,8 +60,7 @@ class Alerts implements View {
     moveByArrows(this.#list, "summary");
     this.el = h("div", { class: "rules" }, h("div", { class: "bar" }, h("h1", {}, "Alerts and rules"), this.#search, state), this.#summary, this.#list, this.#more);
     this.#poller = new Poller({
-      // An answer that took long is dear to both sides.
-      intervalMs: () => Math.max(refreshMs, 20 * this.#tookMs),
+      intervalMs: () => pauseAfter(this.#tookMs, refreshMs),
       task: async (signal) => {
         const began = performance.now();
         this.#groups = await ctx.client.rules(signal);

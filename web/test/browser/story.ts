@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { start, type Server } from "./server.ts";
 
 export const manySeries = 50_000;
+const begunMs = 120_000;
 
 interface Autoscaler {
   namespace: string;
@@ -123,6 +124,24 @@ groups:
     expr: up + on () up
 `;
 
+/**
+ * Waits until there is something to tell: what a page asks once must not depend
+ * on how long the first scrape of 50,000 series took.
+ */
+async function begun(url: string): Promise<void> {
+  const wanted = ["kube_horizontalpodautoscaler_info", `count(many_series) == ${manySeries}`, 'ALERTS{alertstate="firing"}', 'ALERTS{alertstate="pending"}'];
+  const deadline = Date.now() + begunMs;
+  for (const query of wanted) {
+    for (;;) {
+      const answer = await fetch(`${url}api/v1/query?${new URLSearchParams({ query }).toString()}`);
+      const { data } = (await answer.json()) as { data?: { result: unknown[] } };
+      if ((data?.result.length ?? 0) > 0) break;
+      if (Date.now() > deadline) throw new Error(`no result of ${query} within ${begunMs / 1000} s`);
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  }
+}
+
 /** Starts the server and what it scrapes. */
 export async function story(): Promise<Server> {
   const http = await targets();
@@ -137,13 +156,17 @@ export async function story(): Promise<Server> {
       writeFileSync(join(dir, "rules.yml"), rules);
       return ["server", "--config.file=prometheus.yml", "--web.listen-address=127.0.0.1:0", `--storage.tsdb.path=${join(dir, "data")}`];
     });
-    return {
-      url: server.url,
-      stop: async () => {
-        await server.stop();
-        stopTargets();
-      },
+    const stop = async (): Promise<void> => {
+      await server.stop();
+      stopTargets();
     };
+    try {
+      await begun(server.url);
+    } catch (err) {
+      await stop();
+      throw err;
+    }
+    return { url: server.url, stop };
   } catch (err) {
     stopTargets();
     throw err;

@@ -84,8 +84,20 @@ export async function visit(url: string, path: string, o: Look, steps: (page: Pa
     await steps(page, context);
     assert.deepEqual(errors, [], `console errors of ${path}`);
     assert.deepEqual(elsewhere, [], `requests of ${path} outside the origin`);
+  } catch (err) {
+    throw new Error(`${String(err)}\n${await seen(page)}`, { cause: err });
   } finally {
     await context.close();
+  }
+}
+
+/** What a page that failed a test shows, for whoever reads the test's log. */
+async function seen(page: Page): Promise<string> {
+  try {
+    const text = await page.locator("body").innerText({ timeout: 5000 });
+    return `${page.url()} shows:\n${text.slice(0, 2000)}`;
+  } catch (err) {
+    return `${page.url()} shows nothing that can be read: ${String(err)}`;
   }
 }
 
