@@ -58,6 +58,14 @@ func absent(err error) bool {
 		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EIO)
 }
 
+// noPermission makes what this user must not see to no data.
+func noPermission(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", collect.ErrNoData, err)
+	}
+	return err
+}
+
 // entries lists the names in a directory, sorted. One that is not there is
 // collect.ErrNoData: the kernel has no such subsystem or the host no such device.
 func entries(dir string) ([]string, error) {

@@ -22,13 +22,29 @@ type definition struct {
 // collectors are all there are, by name.
 func collectors() []definition {
 	return []definition{
+		{name: "conntrack", enabled: true, make: newConntrack},
 		{name: "cpu", enabled: true, flags: cpuFlags, make: newCPU},
+		{name: "cpufreq", enabled: true, make: newCpufreq},
 		{name: "diskstats", enabled: true, flags: diskstatsFlags, make: newDiskstats},
+		{name: "entropy", enabled: true, make: newEntropy},
+		{name: "filefd", enabled: true, make: newFilefd},
 		{name: "filesystem", enabled: true, flags: filesystemFlags, make: newFilesystem, timeout: filesystemTimeout},
+		{name: "kernel_hung", enabled: true, make: newKernelHung},
+		{name: "ksmd", make: newKsmd},
 		{name: "loadavg", enabled: true, make: newLoadavg},
 		{name: "meminfo", enabled: true, make: newMeminfo},
 		{name: "netdev", enabled: true, flags: netdevFlags, make: newNetdev},
+		{name: "os", enabled: true, make: newOS},
+		{name: "pressure", enabled: true, make: newPressure},
+		{name: "rapl", enabled: true, flags: raplFlags, make: newRapl},
+		{name: "schedstat", enabled: true, make: newSchedstat},
+		{name: "selinux", enabled: true, make: newSELinux},
 		{name: "stat", enabled: true, flags: statFlags, make: newStat},
+		{name: "thermal_zone", enabled: true, make: newThermalZone},
+		{name: "time", enabled: true, make: newTime},
+		{name: "timex", enabled: true, make: newTimex},
 		{name: "uname", enabled: true, make: newUname},
+		{name: "vmstat", enabled: true, flags: vmstatFlags, make: newVmstat},
+		{name: "watchdog", enabled: true, make: newWatchdog},
 	}
 }

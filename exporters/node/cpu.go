@@ -218,24 +218,34 @@ func parseCPUs(path string, data []byte, dst []cpuLine) ([]cpuLine, error) {
 // cpuInfo exposes /proc/cpuinfo, whose form differs between architectures: its
 // parser is that of procfs.
 type cpuInfo struct {
-	options                     *Options
-	info, frequency, flag, bugs *metric.Family
+	options          *Options
+	info, flag, bugs *metric.Family
+	frequency        *metric.Family // nil when switched off
+	frequencyLabels  []string
 }
 
 func newCPUInfo(o *Options) *cpuInfo {
-	return &cpuInfo{
-		options: o,
+	c := &cpuInfo{
+		options:         o,
+		frequencyLabels: []string{"package", "core"},
 		info: metric.NewGauge("node_cpu_info", "CPU information from /proc/cpuinfo.",
 			"package", "core", "cpu", "vendor", "family", "model", "model_name", "microcode", "stepping", "cachesize"),
-		frequency: metric.NewGauge("node_cpu_frequency_hertz", "CPU frequency in hertz from /proc/cpuinfo.",
-			"package", "core", "cpu"),
 		flag: metric.NewGauge("node_cpu_flag_info", "The `flags` field of CPU information from /proc/cpuinfo taken from the first core.", "flag"),
 		bugs: metric.NewGauge("node_cpu_bug_info", "The `bugs` field of CPU information from /proc/cpuinfo taken from the first core.", "bug"),
 	}
+	// As in node_exporter, one flag switches both kinds of frequency.
+	if o.on("cpufreq") {
+		c.frequency = o.cpuFrequency
+	}
+	return c
 }
 
 func (c *cpuInfo) families() []*metric.Family {
-	return []*metric.Family{c.info, c.frequency, c.flag, c.bugs}
+	all := []*metric.Family{c.info, c.flag, c.bugs}
+	if c.frequency != nil {
+		all = append(all, c.frequency)
+	}
+	return all
 }
 
 func (c *cpuInfo) collect(b *metric.Batch) error {
@@ -253,7 +263,9 @@ func (c *cpuInfo) collect(b *metric.Batch) error {
 		number := strconv.FormatUint(uint64(p.Processor), 10)
 		b.Add(c.info, 1, p.PhysicalID, p.CoreID, number, p.VendorID, p.CPUFamily, p.Model, p.ModelName,
 			p.Microcode, p.Stepping, p.CacheSize)
-		b.Add(c.frequency, p.CPUMHz*1e6, p.PhysicalID, p.CoreID, number)
+		if c.frequency != nil {
+			b.AddExtra(c.frequency, p.CPUMHz*1e6, []string{number}, c.frequencyLabels, []string{p.PhysicalID, p.CoreID})
+		}
 	}
 	if len(cpus) > 0 {
 		addMatching(b, c.flag, cpus[0].Flags, c.options.CPU.Flags)

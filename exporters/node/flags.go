@@ -25,10 +25,14 @@ type patternFlag struct {
 	target **regexp.Regexp
 }
 
-// pattern declares a flag that is a regular expression, by default none.
+// pattern declares a flag that is a regular expression, by default the target.
 func (f *flagSet) pattern(app *kingpin.Application, name, help string, target **regexp.Regexp) {
 	p := patternFlag{&pattern{flag: name}, target}
-	app.Flag(name, help).SetValue(p.value)
+	clause := app.Flag(name, help)
+	if *target != nil {
+		clause.Default((*target).String())
+	}
+	clause.SetValue(p.value)
 	f.patterns = append(f.patterns, p)
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -42,7 +43,13 @@ func TestFlags(t *testing.T) {
 			require.Equal(t, want, e.Collectors())
 		}
 	}
-	f(names("diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "uname"), "--no-collector.cpu")
+	f(func(t *testing.T, o Options) {
+		with, err := New(DefaultOptions())
+		require.NoError(t, err)
+		without, err := New(o)
+		require.NoError(t, err)
+		require.Equal(t, slices.DeleteFunc(with.Collectors(), func(name string) bool { return name == "cpu" }), without.Collectors())
+	}, "--no-collector.cpu")
 	f(names("cpu", "stat"), "--collector.disable-defaults", "--collector.cpu", "--collector.stat")
 	f(names("cpu"), "--collector.cpu", "--collector.disable-defaults", "--no-collector.stat")
 	f(func(t *testing.T, o Options) {

@@ -77,14 +77,14 @@ type netdev struct {
 	filter   *filterCache
 	links    []link
 	families []linkFamily
-	names    map[string]string
+	names    names
 }
 
 func newNetdev(o *Options) collect.Collector {
 	c := &netdev{
 		path:   o.procPath("net", "dev"),
 		filter: newFilterCache(o.Netdev.Devices),
-		names:  map[string]string{},
+		names:  names{},
 	}
 	c.family("receive_bytes", rxBytes)
 	c.family("receive_packets", rxPackets)
@@ -131,7 +131,7 @@ func (c *netdev) Collect(_ context.Context, b *metric.Batch) error {
 		if !c.filter.pass(l.name) {
 			continue
 		}
-		name := c.name(l.name)
+		name := c.names.text(l.name)
 		for _, f := range c.families {
 			var sum uint64
 			for _, place := range f.sum {
@@ -156,19 +156,6 @@ func (c *netdev) read() (err error) {
 	}
 	c.links, err = parseNetDev(c.path, data, c.links)
 	return err
-}
-
-// name keeps the text of a name between scrapes.
-func (c *netdev) name(raw []byte) string {
-	if s, ok := c.names[string(raw)]; ok {
-		return s
-	}
-	if len(c.names) >= maxKnown {
-		clear(c.names)
-	}
-	s := string(raw)
-	c.names[s] = s
-	return s
 }
 
 // parseNetDev appends the devices of /proc/net/dev to dst, up to the first

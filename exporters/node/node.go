@@ -50,7 +50,12 @@ type Options struct {
 	Diskstats  DiskstatsOptions
 	Filesystem FilesystemOptions
 	Netdev     NetdevOptions
+	Rapl       RaplOptions
 	Stat       StatOptions
+	Vmstat     VmstatOptions
+
+	// cpuFrequency is shared by the collectors cpu and cpufreq.
+	cpuFrequency *metric.Family
 }
 
 // DefaultOptions are those of a strata-node without flags.
@@ -66,6 +71,7 @@ func DefaultOptions() Options {
 			MountTimeout: defaultMountTimeout,
 		},
 		Netdev: NetdevOptions{Netlink: true},
+		Vmstat: VmstatOptions{Fields: mustPattern(defaultVmstat)},
 	}
 }
 
@@ -90,6 +96,7 @@ func New(o Options) (*Exporter, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.cpuFrequency = newCPUFrequency()
 	e := &Exporter{options: o, filtered: map[string]*collect.Runner{}}
 	list := collectors()
 	for name := range o.Enabled {
@@ -119,6 +126,11 @@ func (o *Options) enabled(d definition) bool {
 		return on
 	}
 	return d.enabled && !o.DisableDefaults
+}
+
+// on tells whether the collector of this name runs.
+func (o *Options) on(name string) bool {
+	return slices.ContainsFunc(collectors(), func(d definition) bool { return d.name == name && o.enabled(d) })
 }
 
 func (o *Options) procPath(elem ...string) string {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -43,12 +44,23 @@ func newExporter(t *testing.T, o Options) *Exporter {
 	t.Helper()
 	e, err := New(o)
 	require.NoError(t, err)
+	// Not o.Rootfs, which mount points would be named below.
+	root := filepath.Dir(o.Procfs)
 	for _, entry := range e.entries {
 		switch c := entry.Collector.(*exclusive).Collector.(type) {
 		case *filesystem:
 			c.prober.statfs = madeStatfs
 		case *uname:
 			c.call = madeUname
+		case *clock:
+			c.now = madeNow
+		case *timex:
+			c.call = madeTimex
+		case *selinux:
+			c.statfs = madeSELinux
+			c.config = filepath.Join(root, "etc/selinux/config")
+		case *osRelease:
+			c.paths = [2]string{filepath.Join(root, "etc/os-release"), filepath.Join(root, "usr/lib/os-release")}
 		}
 	}
 	return e
@@ -66,6 +78,23 @@ func madeStatfs(path string, s *unix.Statfs_t) error {
 	return nil
 }
 
+func madeNow() time.Time {
+	return time.Unix(1767225700, 250e6).In(time.FixedZone("MADE", 5400))
+}
+
+func madeTimex(t *unix.Timex) (int, error) {
+	*t = unix.Timex{
+		Status: 0x2001, Offset: -1500, Freq: 65536 * 20, Maxerror: 250_000, Esterror: 40, Constant: 7, Tick: 10_000,
+		Ppsfreq: 65536, Jitter: 30, Shift: 3, Stabil: 131072, Jitcnt: 4, Calcnt: 5, Errcnt: 6, Stbcnt: 7, Tai: 37,
+	}
+	return 0, nil
+}
+
+func madeSELinux(path string, s *unix.Statfs_t) error {
+	s.Type = unix.SELINUX_MAGIC
+	return unix.Access(path, unix.F_OK)
+}
+
 func madeUname(u *unix.Utsname) error {
 	copy(u.Sysname[:], "Linux")
 	copy(u.Release[:], "9.0.1-strata")
@@ -76,13 +105,16 @@ func madeUname(u *unix.Utsname) error {
 	return nil
 }
 
-// scrape gives the text of a scrape without the durations.
+// scrape gives the text of a scrape without the durations, and with the made
+// host in the root.
 func scrape(t *testing.T, e *Exporter) string {
 	t.Helper()
 	b := metric.NewBatch()
 	require.NoError(t, e.Collect(t.Context(), b))
 	var kept strings.Builder
-	for line := range strings.Lines(string(b.AppendText(nil))) {
+	root, err := filepath.Abs("testdata/host")
+	require.NoError(t, err)
+	for line := range strings.Lines(strings.ReplaceAll(string(b.AppendText(nil)), root, "")) {
 		if !strings.Contains(line, "node_scrape_collector_duration_seconds") {
 			kept.WriteString(line)
 		}
@@ -105,6 +137,9 @@ func everything(o Options) Options {
 func only(o Options, name string) Options {
 	o = everything(o)
 	o.DisableDefaults, o.Enabled = true, map[string]bool{name: true}
+	if name == "cpu" {
+		o.Enabled["cpufreq"] = true // which its frequencies depend on
+	}
 	return o
 }
 

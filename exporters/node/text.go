@@ -64,16 +64,27 @@ type lines struct {
 	rest []byte
 	n    int // number of the line given last, from 1
 	line []byte
+	// open says that the last line may lack its newline.
+	open bool
 }
 
 func newLines(path string, data []byte) *lines { return &lines{path: path, rest: data} }
+
+// newOpenLines is newLines for files in which a cut is not told from an end,
+// since people write them too.
+func newOpenLines(path string, data []byte) *lines { return &lines{path: path, rest: data, open: true} }
 
 // next goes to the next line. The kernel ends each with a newline: one without
 // is what a file looks like that was cut off, see end.
 func (l *lines) next() bool {
 	i := bytes.IndexByte(l.rest, '\n')
 	if i < 0 {
-		return false
+		if !l.open || len(l.rest) == 0 {
+			return false
+		}
+		l.line, l.rest = l.rest, nil
+		l.n++
+		return true
 	}
 	l.line, l.rest = l.rest[:i], l.rest[i+1:]
 	l.n++
@@ -140,4 +151,39 @@ func parseUints(line []byte, dst []uint64) (int, error) {
 		dst[n] = v
 	}
 	return len(dst), nil
+}
+
+// hasPrefix is bytes.HasPrefix for a prefix in the source.
+func hasPrefix(s []byte, prefix string) bool {
+	return len(s) >= len(prefix) && string(s[:len(prefix)]) == prefix
+}
+
+// names keeps the text of names that come again at every scrape.
+type names map[string]string
+
+// text gives the name as a string, which outlives raw.
+func (n names) text(raw []byte) string {
+	if s, ok := n[string(raw)]; ok {
+		return s
+	}
+	if len(n) >= maxKnown {
+		clear(n)
+	}
+	s := string(raw)
+	n[s] = s
+	return s
+}
+
+// numbers keeps the text of small numbers: processors, orders of pages.
+type numbers []string
+
+// text gives the decimal form of i, which is not negative.
+func (n *numbers) text(i int) string {
+	if i >= maxCPUs {
+		return strconv.Itoa(i)
+	}
+	for len(*n) <= i {
+		*n = append(*n, strconv.Itoa(len(*n)))
+	}
+	return (*n)[i]
 }
