@@ -89,23 +89,9 @@ func appendMemoryName(dst []byte, field memoryField) []byte {
 func parseMeminfo(path string, data []byte, dst []memoryField) ([]memoryField, error) {
 	l := newLines(path, data)
 	for l.next() {
-		name, rest, ok := bytes.Cut(l.line, []byte(":"))
-		if !ok || !memoryName(name) {
-			return dst, l.errorf("%s does not begin with a name and a colon", quote(l.line))
-		}
-		number, rest := field(rest)
-		v, err := parseUint(number)
+		f, err := parseMemoryField(l, l.line)
 		if err != nil {
-			return dst, l.errorf("%s is not a number", quote(number))
-		}
-		f := memoryField{name: name, value: float64(v)}
-		switch unit, _ := field(rest); string(unit) {
-		case "":
-		case "kB":
-			f.bytes = true
-			f.value *= 1024
-		default:
-			return dst, l.errorf("%s is not a known unit", quote(unit))
+			return dst, err
 		}
 		if len(dst) == maxMemoryFields {
 			return dst, l.errorf("more than %d lines", maxMemoryFields)
@@ -113,6 +99,29 @@ func parseMeminfo(path string, data []byte, dst []memoryField) ([]memoryField, e
 		dst = append(dst, f)
 	}
 	return dst, l.end()
+}
+
+// parseMemoryField reads what stands in a line, such as "MemFree: 5 kB".
+func parseMemoryField(l *lines, text []byte) (f memoryField, err error) {
+	name, rest, ok := bytes.Cut(text, []byte(":"))
+	if !ok || !memoryName(name) {
+		return f, l.errorf("%s does not begin with a name and a colon", quote(text))
+	}
+	number, rest := field(rest)
+	v, err := parseUint(number)
+	if err != nil {
+		return f, l.errorf("%s is not a number", quote(number))
+	}
+	f = memoryField{name: name, value: float64(v)}
+	switch unit, _ := field(rest); string(unit) {
+	case "":
+	case "kB":
+		f.bytes = true
+		f.value *= 1024
+	default:
+		return f, l.errorf("%s is not a known unit", quote(unit))
+	}
+	return f, nil
 }
 
 func memoryName(s []byte) bool {

@@ -49,9 +49,12 @@ type Options struct {
 	CPU        CPUOptions
 	Diskstats  DiskstatsOptions
 	Filesystem FilesystemOptions
+	Interrupts InterruptsOptions
 	Netdev     NetdevOptions
 	Rapl       RaplOptions
+	Slabinfo   SlabinfoOptions
 	Stat       StatOptions
+	Sysctl     SysctlOptions
 	Vmstat     VmstatOptions
 
 	// cpuFrequency is shared by the collectors cpu and cpufreq.
@@ -70,8 +73,9 @@ func DefaultOptions() Options {
 			Types:        Filter{Exclude: mustPattern(defaultTypesExcluded)},
 			MountTimeout: defaultMountTimeout,
 		},
-		Netdev: NetdevOptions{Netlink: true},
-		Vmstat: VmstatOptions{Fields: mustPattern(defaultVmstat)},
+		Interrupts: InterruptsOptions{Zeros: true},
+		Netdev:     NetdevOptions{Netlink: true},
+		Vmstat:     VmstatOptions{Fields: mustPattern(defaultVmstat)},
 	}
 }
 

@@ -41,6 +41,10 @@ func TestLikeNodeExporter(t *testing.T) {
 	o, err := parseFlags(
 		"--path.procfs="+root+"/proc", "--path.sysfs="+root+"/sys", "--path.rootfs="+root, "--path.udev.data="+root+"/udev/data",
 		"--no-collector.filesystem", "--no-collector.uname", "--no-collector.selinux", "--no-collector.timex", "--collector.ksmd",
+		"--collector.buddyinfo", "--collector.cgroups", "--collector.cpu_vulnerabilities", "--collector.interrupts", "--collector.meminfo_numa",
+		"--collector.processes", "--collector.slabinfo", "--collector.softirqs", "--collector.sysctl", "--collector.zoneinfo",
+		"--collector.sysctl.include-info=kernel.seccomp.actions_avail", "--collector.sysctl.include=fs.file-nr",
+		"--collector.sysctl.include=fs.file-nr:total,current,max", "--collector.sysctl.include=kernel.threads-max",
 		"--collector.cpu.info", "--collector.cpu.info.bugs-include=^(cpu_meltdown|spectre_.*|mds)$",
 		"--collector.cpu.info.flags-include=^(aes|avx.?|constant_tsc)$",
 		"--collector.netdev.device-include=lo", "--collector.stat.softirq")
@@ -88,8 +92,9 @@ func namedByKernel(family string) bool {
 	return slices.ContainsFunc([]string{
 		"node_memory_",
 		"node_rapl_",
+		"node_sysctl_",
 		"node_vmstat_",
-	}, func(prefix string) bool { return strings.HasPrefix(family, prefix) }) && !strings.HasPrefix(family, "node_memory_numa_")
+	}, func(prefix string) bool { return strings.HasPrefix(family, prefix) })
 }
 
 // leftOut are the families that the reference data does not hold, since

@@ -3,6 +3,7 @@ package node
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,50 @@ func TestBrokenSystemFiles(t *testing.T) {
 	}
 }
 
+// Files of the collectors that are off by default.
+func TestBrokenOptInFiles(t *testing.T) {
+	t.Parallel()
+	const stat = "proc/40/stat"
+	for _, c := range []struct{ file, content, want, failing string }{
+		{"proc/buddyinfo", "", ":1: unexpected content: the file is empty", "buddyinfo"},
+		{"proc/buddyinfo", noise, ":1: ", "buddyinfo"},
+		{"proc/buddyinfo", "Node 0, zone DMA 1 2\nNode 0, zone Normal 1\n", ":2: unexpected content: 1 numbers", "buddyinfo"},
+		{"proc/buddyinfo", "Node 0 zone DMA 1 2\n", ":1: unexpected content: ", "buddyinfo"},
+		{"proc/cgroups", "", ":1: ", "cgroups"},
+		{"proc/cgroups", "#h\ncpu 1 2\n", `:2: unexpected content: "cpu" has 2 columns, 3 are expected`, "cgroups"},
+		{"proc/cgroups", "#h\ncpu 1 x 1\n", ":2: ", "cgroups"},
+		{"proc/interrupts", "", ":1: ", "interrupts"},
+		{"proc/interrupts", noise, ":1: ", "interrupts"},
+		{"proc/interrupts", "CPU0 CPU1\n 0: 1 x timer\n", `:2: unexpected content: "0": "x" is not a number`, "interrupts"},
+		{"proc/interrupts", "CPU0\n 0 1 timer\n", ":2: unexpected content: ", "interrupts"},
+		{"sys/devices/system/node/node1/meminfo", "Node 1 MemFree: 5 MB\n", ":1: unexpected content: ", "meminfo_numa"},
+		{"sys/devices/system/node/node1/meminfo", "MemFree: 5 kB\n", ":1: unexpected content: ", "meminfo_numa"},
+		{"sys/devices/system/node/node1/numastat", "numa_hit x\n", ":1: unexpected content: ", "meminfo_numa"},
+		{stat, "", ":1: unexpected content: ", "processes"},
+		{stat, "40 (a", ":1: unexpected content: ", "processes"},
+		{stat, "40 (a) RR 1 40", ":1: unexpected content: ", "processes"},
+		{stat, "40 (a) R 1 40 40 0", ":1: unexpected content: field 9", "processes"},
+		{stat, noise, ":1: ", "processes"},
+		{"proc/sys/kernel/pid_max", "\n", ":1: ", "processes"},
+		{"proc/slabinfo", "", ":1: ", "slabinfo"},
+		{"proc/slabinfo", "slabinfo - version: 1.1\n", ":1: unexpected content: ", "slabinfo"},
+		{"proc/slabinfo", "slabinfo - version: 2.1\ndentry 1 2 3\n", `:2: unexpected content: "dentry" has 3 columns, 5 are expected`, "slabinfo"},
+		{"proc/softirqs", "", ":1: ", "softirqs"},
+		{"proc/softirqs", "CPU0\nHI: -1\n", ":2: ", "softirqs"},
+		{"proc/swaps", "", ":1: ", "swap"},
+		{"proc/swaps", "Filename\n/dev/sda1 partition 1 2\n", ":2: unexpected content: ", "swap"},
+		{"proc/sys/kernel/threads-max", "many\n", ":1: unexpected content: ", "sysctl"},
+		{"proc/sys/fs/file-nr", "1 2\n", ":1: unexpected content: sysctl fs.file-nr has 2 values, its flag names 3", "sysctl"},
+		{"proc/sys/kernel/seccomp/actions_avail", "\n", ":1: unexpected content: sysctl kernel.seccomp.actions_avail has no values", "sysctl"},
+		{"proc/zoneinfo", "", ":1: ", "zoneinfo"},
+		{"proc/zoneinfo", "  min 5\n", ":1: unexpected content: ", "zoneinfo"},
+		{"proc/zoneinfo", "Node 0, zone DMA\n min x\n", `:2: unexpected content: min: "x" is not a number`, "zoneinfo"},
+		{"proc/zoneinfo", "Node 0, zone DMA\n protection: (1, x)\n", `:2: unexpected content: protection: "x" is not a number`, "zoneinfo"},
+	} {
+		broken(t, c.file, c.content, c.want, c.failing)
+	}
+}
+
 // Subsystems that this kernel does not have are no data, and no error.
 func TestNoSystemData(t *testing.T) {
 	t.Parallel()
@@ -80,6 +125,9 @@ func FuzzSystemText(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n", "1\t2\t3\n", "entries\n1 2 3 4 5 6 7 8 9 a b c d e f 10 11\n", "some avg10=0.00 total=5\nfull avg10=1 total=6", "some total=\n",
 		"version 15\ncpu0 1 2 3 4 5 6 7 8 9\ndomain0 1\n", "cpux 1\n", "pgpgin 5\n", "pg-x 5\n", "A=b\nC=\"d \\\" e\" # f\nexport G='h'\n", "A=\"\n", "=\n",
+		"Node 0, zone DMA 1 2 3\n", "Node 0, zone DMA\n  min 5\n protection: (0, 1)\n", "#x\ncpu 1 2 3", "CPU0 CPU1\n 0: 1 2 a b\nNMI:3 4\n ERR: 1\n",
+		"slabinfo - version: 2.1\n# n\na 1 2 3 4 5 : 6\n", "Filename\n/dev/x partition 1 2 -3\n", "Node 0 Active(anon): 5 kB\n",
+		"1 (a) b) S 0 1 1 0 -1 4194560 9061 9416027 94 2620 36 98 54406 13885 20 0 1 0 29 109604864 2507 184467", "1 (a) S 0",
 		"SELINUX=enforcing\n", "12.4.1", ".5", "7.", "3.4.5",
 	} {
 		f.Add([]byte(seed))
@@ -102,6 +150,7 @@ func FuzzSystemText(f *testing.F) {
 		for _, field := range fields {
 			require.Equal(t, "node_vmstat_"+string(field.name), c.family(field.name).Name())
 		}
+		checkOptIn(t, data)
 		values, err := parseOSRelease("f", data)
 		require.True(t, known(err), err)
 		for key := range values {
@@ -110,6 +159,45 @@ func FuzzSystemText(f *testing.F) {
 		require.GreaterOrEqual(t, leadingNumber(string(data)), 0.0)
 		require.Contains(t, []int{selinuxDisabled, selinuxPermissive, selinuxEnforcing}, selinuxMode(data))
 	})
+}
+
+// checkOptIn puts any text through the parsers of collectors that are off by
+// default.
+func checkOptIn(t *testing.T, data []byte) {
+	t.Helper()
+	zones, err := parseBuddyinfo("f", data, nil)
+	require.True(t, known(err), err)
+	for _, z := range zones {
+		require.True(t, len(z.node) > 0 && len(z.zone) > 0 && z.orders > 0)
+	}
+	_, err = parseCgroups("f", data, nil)
+	require.True(t, known(err), err)
+	var table cpuTable
+	err = table.walk("f", data, func(name, _ []byte) {
+		require.LessOrEqual(t, len(table.counts), len(table.cpus))
+		require.NotContains(t, string(name), ":")
+	})
+	require.True(t, known(err), err)
+	if softirqName(data) != "" {
+		require.Equal(t, string(data), softirqName(data))
+	}
+	slabs, err := parseSlabinfo("f", data, nil)
+	require.True(t, known(err), err)
+	require.LessOrEqual(t, len(slabs), len(data))
+	_, err = parseSwaps("f", data, nil)
+	require.True(t, known(err), err)
+	memory, err := parseZoneinfo("f", data, nil)
+	require.True(t, known(err), err)
+	for _, z := range memory {
+		require.True(t, len(z.zone) > 0 && z.protected <= maxProtection)
+	}
+	_, err = parseMeminfoNode("f", data, nil)
+	require.True(t, known(err), err)
+	stat, err := parseProcStat("f", data)
+	require.True(t, known(err), err)
+	require.True(t, err != nil || stat.state != 0 && stat.rss >= 0)
+	state, _ := parseVulnerability(data)
+	require.Contains(t, []string{"not affected", "vulnerable", "mitigation", "unknown"}, state)
 }
 
 func TestLeadingNumber(t *testing.T) {
@@ -231,4 +319,57 @@ func TestHotplug(t *testing.T) {
 		require.Contains(t, after, line)
 	}
 	require.NotContains(t, after, "node_os_support_end_timestamp_seconds")
+}
+
+func TestParseVulnerability(t *testing.T) {
+	t.Parallel()
+	f := func(text, state, mitigation string) {
+		t.Helper()
+		gotState, gotMitigation := parseVulnerability([]byte(text))
+		require.Equal(t, []string{state, mitigation}, []string{gotState, gotMitigation})
+	}
+	f("Not affected", "not affected", "")
+	f("Vulnerable", "vulnerable", "")
+	f("Vulnerable: Clear CPU buffers", "vulnerable", "Clear CPU buffers")
+	f("Mitigation:  PTI;  SMT on", "mitigation", "PTI; SMT on")
+	f("Unknown: No mitigations", "unknown", "No mitigations")
+	f("KVM: Mitigation: VMX disabled", "unknown", "KVM: Mitigation: VMX disabled")
+	f("", "unknown", "")
+}
+
+// Filters and the switch for zeros.
+func TestInterruptsChosen(t *testing.T) {
+	t.Parallel()
+	o := only(hostOptions(t), "interrupts")
+	o.Interrupts = InterruptsOptions{Names: Filter{Exclude: mustPattern(`^16;|usb|;Resched`)}}
+	text := scrape(t, newExporter(t, o))
+	require.Contains(t, text, `node_interrupts_total{cpu="0",type="0",info="IR-IO-APIC",devices="2-edge timer"} 18`)
+	require.NotContains(t, text, `cpu="2",type="0"`)
+	require.Contains(t, text, `type="NMI"`)
+	require.NotContains(t, text, `type="16"`)
+	require.NotContains(t, text, `type="IPI0"`)
+}
+
+// A flag given twice is one series, and slabs are chosen by two patterns.
+func TestOptInFlags(t *testing.T) {
+	t.Parallel()
+	o, err := parseFlags("--collector.sysctl.include=kernel.threads-max", "--collector.sysctl.include=kernel.threads-max",
+		"--collector.slabinfo.slabs-include=kmalloc", "--collector.slabinfo.slabs-exclude=192$",
+		"--collector.interrupts.name-include=^LOC;", "--no-collector.interrupts.include-zeros",
+		"--collector.vmstat.fields=^nr_", "--collector.rapl.enable-zone-label")
+	require.NoError(t, err)
+	require.False(t, o.Slabinfo.Slabs.pass("kmalloc-8192"))
+	require.True(t, o.Slabinfo.Slabs.pass("kmalloc-96"))
+	require.False(t, o.Slabinfo.Slabs.pass("dentry"))
+	require.True(t, o.Interrupts.Names.pass("LOC;x;"))
+	require.False(t, o.Interrupts.Names.pass("NMI;x;"))
+	require.False(t, o.Interrupts.Zeros)
+	host := hostOptions(t)
+	o.Procfs, o.Sysfs, o.DisableDefaults, o.Logger = host.Procfs, host.Sysfs, true, host.Logger
+	o.Enabled = map[string]bool{"sysctl": true, "vmstat": true, "rapl": true}
+	text := scrape(t, newExporter(t, o))
+	require.Equal(t, 1, strings.Count(text, "\nnode_sysctl_kernel_threads_max 127000\n"))
+	require.Contains(t, text, "node_vmstat_nr_free_pages 1000\n")
+	require.NotContains(t, text, "node_vmstat_pgfault")
+	require.Contains(t, text, `node_rapl_joules_total{index="1",path="/sys/class/powercap/intel-rapl:1",rapl_zone="package"} 5`)
 }
