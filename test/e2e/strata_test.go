@@ -118,24 +118,6 @@ func answer(t *testing.T, expr string, at time.Time) []story.Sample {
 	return samples
 }
 
-func TestTop(t *testing.T) {
-	strata(t)
-	ctx := t.Context()
-	cluster.Eventually(t, time.Minute, func() error {
-		_, err := shared.cluster.Kubectl(ctx, "top", "nodes")
-		return err
-	})
-	out, err := shared.cluster.Kubectl(ctx, "top", "nodes", "--no-headers")
-	require.NoError(t, err)
-	require.Regexp(t, `^strata-e2e +[1-9]\d*m +\d+% +[1-9]\d*Mi +\d+%`, out)
-	out, err = shared.cluster.Kubectl(ctx, "top", "pods", "--containers", "--namespace", story.Namespace, "--no-headers")
-	require.NoError(t, err)
-	t.Log("\n" + out)
-	for _, container := range []string{"node", "container", "kubestate", "core", "server"} {
-		require.Regexp(t, `(?m)^strata-\S+ +`+container+` +\d+m +[1-9]\d*Mi`, out)
-	}
-}
-
 // TestAPIGroups holds that the three groups are there, and that every version
 // of them answers with real values.
 func TestAPIGroups(t *testing.T) {

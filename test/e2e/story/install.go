@@ -52,14 +52,20 @@ func Install(ctx context.Context, c *cluster.Cluster, root string, log *slog.Log
 		return err
 	}
 	log.Info("installing the chart")
-	return Tune(ctx, c, root, Tuning{ScrapeInterval, 30 * time.Second, "exporter"})
+	return Tune(ctx, c, root, Installed())
 }
 
 // Tuning is what decides how fresh the installation's answers are.
 type Tuning struct {
 	Interval time.Duration // of scrapes, and of core's readings of each node
 	Window   time.Duration // of the rule's rate
+	MaxAge   time.Duration // of the samples behind custom and external metrics
 	Source   string        // of core's readings: exporter or kubelet
+}
+
+// Installed is the tuning that Install gives.
+func Installed() Tuning {
+	return Tuning{Interval: ScrapeInterval, Window: 30 * time.Second, MaxAge: MaxAge, Source: "exporter"}
 }
 
 // Tune installs the chart, or changes the installation, whose images the
@@ -100,7 +106,7 @@ server:
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
         metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[%[7]s])) by (<<.GroupBy>>)
       externalRules: [*rule]
-`, by.Interval, c.RuntimeSocket(), sinkIP, MaxAge, by.Source, args, by.Window)
+`, by.Interval, c.RuntimeSocket(), sinkIP, by.MaxAge, by.Source, args, by.Window)
 }
 
 // Released are Strata's binaries under the names that the chart gives their

@@ -95,7 +95,7 @@ func run(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	var short []string
 	for i, source := range p.sources {
 		for _, interval := range p.intervals {
-			if err := story.Tune(ctx, c, root, story.Tuning{Interval: interval, Window: 2 * interval, Source: source}); err != nil {
+			if err := story.Tune(ctx, c, root, story.Tuning{Interval: interval, Window: 2 * interval, MaxAge: story.MaxAge, Source: source}); err != nil {
 				return err
 			}
 			log.Info("measuring", "source", source, "interval", interval, "bursts", p.bursts)
