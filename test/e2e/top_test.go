@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,12 +64,18 @@ func TestTop(t *testing.T) {
 	ns := namespace(t)
 	require.NoError(t, shared.cluster.Apply(t.Context(), ns, topPods))
 	pods(t, ns, map[string]string{"tier": "web"}, 2)
+	// Each replica of core has its own readings; ten answers are of both.
+	row := 0
 	cluster.Eventually(t, time.Minute, func() error {
-		_, err := shared.cluster.Kubectl(t.Context(), "top", "pods", "twin", "--namespace", ns)
-		if err == nil {
-			_, err = shared.cluster.Kubectl(t.Context(), "top", "pods", "solo", "--namespace", ns)
+		out, err := shared.cluster.Kubectl(t.Context(), "top", "pods", "--namespace", ns, "--no-headers")
+		if n := strings.Count(out, "\n"); err != nil || n != 2 {
+			row = 0
+			return fmt.Errorf("%d of 2 pods are known: %w", n, err)
 		}
-		return err
+		if row++; row < 10 {
+			return fmt.Errorf("answered %d times", row)
+		}
+		return nil
 	})
 	node, installed := []string{"strata-e2e"}, "--namespace "+story.Namespace
 	both, twin := []string{"solo", "twin"}, []string{"twin"}

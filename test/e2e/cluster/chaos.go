@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -21,11 +22,12 @@ const maxName = 15
 func (c *Cluster) Crash(ctx context.Context, component string) error {
 	var cmd command
 	var page string
+	var port int
 	switch component {
 	case "kubelet":
-		cmd, page = kubeletCommand(c.o), "/api/v1/nodes/"+c.o.NodeName+"/proxy/healthz"
+		cmd, port, page = kubeletCommand(c.o), c.o.Ports.Kubelet, "/api/v1/nodes/"+c.o.NodeName+"/proxy/healthz"
 	case "kube-apiserver":
-		cmd, page = apiserverCommand(c.o), "/readyz"
+		cmd, port, page = apiserverCommand(c.o), c.o.Ports.APIServer, "/readyz"
 	default:
 		return fmt.Errorf("cannot crash %s: it is neither kubelet nor kube-apiserver", component)
 	}
@@ -46,7 +48,12 @@ func (c *Cluster) Crash(ctx context.Context, component string) error {
 		if len(left) > 0 {
 			return fmt.Errorf("%s does not end", component)
 		}
-		return nil
+		// The first thread can have ended while others still hold its port.
+		free, err := net.Listen("tcp", c.o.addr(port))
+		if err != nil {
+			return fmt.Errorf("%s has not let go of its port: %w", component, err)
+		}
+		return free.Close()
 	})
 	if err != nil {
 		return err
