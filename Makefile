@@ -97,7 +97,8 @@ bench-apis: build ## measure the metrics APIs beside metrics-server, 10 minutes
 	bin/bench/apis -root . -metrics-server bin/bench/metrics-server -metrics-server-store bin/bench/metrics-server-store $(ARGS)
 
 .PHONY: bench-freshness
-bench-freshness: go cluster-tools ## from a burst of load to the first answer that shows it, on a real Kubernetes (root; BURSTS, INTERVALS, SOURCES)
+bench-freshness: build cluster-tools ## from a burst of load to the first answer that shows it, on a real Kubernetes (root; BURSTS, INTERVALS)
+	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server
 	cd test/e2e && go run ./cmd/freshness
 
 .PHONY: verify

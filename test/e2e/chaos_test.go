@@ -98,7 +98,7 @@ func chaosPlan(t *testing.T) (rounds int, tuning story.Tuning) {
 	rounds, err := strconv.Atoi(text)
 	require.NoError(t, err, roundsEnv)
 	require.Positive(t, rounds, roundsEnv)
-	tuning = story.Tuning{Interval: 2 * time.Second, Window: 10 * time.Second, MaxAge: 8 * time.Second, Source: "exporter"}
+	tuning = story.Tuning{Interval: 2 * time.Second, Window: 10 * time.Second, MaxAge: 8 * time.Second}
 	require.NoError(t, story.Tune(t.Context(), shared.cluster, shared.root, tuning))
 	t.Cleanup(func() {
 		require.NoError(t, story.Tune(context.Background(), shared.cluster, shared.root, story.Installed()))

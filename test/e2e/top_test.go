@@ -70,7 +70,7 @@ func TestTop(t *testing.T) {
 		out, err := shared.cluster.Kubectl(t.Context(), "top", "pods", "--namespace", ns, "--no-headers")
 		if n := strings.Count(out, "\n"); err != nil || n != 2 {
 			row = 0
-			return fmt.Errorf("%d of 2 pods are known: %w", n, err)
+			return fmt.Errorf("%d of 2 pods are known (%v)", n, err)
 		}
 		if row++; row < 10 {
 			return fmt.Errorf("answered %d times", row)

@@ -60,12 +60,11 @@ type Tuning struct {
 	Interval time.Duration // of scrapes, and of core's readings of each node
 	Window   time.Duration // of the rule's rate
 	MaxAge   time.Duration // of the samples behind custom and external metrics
-	Source   string        // of core's readings: exporter or kubelet
 }
 
 // Installed is the tuning that Install gives.
 func Installed() Tuning {
-	return Tuning{Interval: ScrapeInterval, Window: 30 * time.Second, MaxAge: MaxAge, Source: "exporter"}
+	return Tuning{Interval: ScrapeInterval, Window: 30 * time.Second, MaxAge: MaxAge}
 }
 
 // Tune installs the chart, or changes the installation, whose images the
@@ -82,15 +81,11 @@ func Tune(ctx context.Context, c *cluster.Cluster, root string, by Tuning) error
 // values are those of the chart: local images, a node without volumes, one
 // server on its two cores, and times shorter than a production cluster wants.
 func values(c *cluster.Cluster, by Tuning) string {
-	args := ""
-	if by.Source == "kubelet" {
-		args = ", args: [--kubelet-insecure-tls]" // the cluster's kubelet has a certificate of its own
-	}
 	return fmt.Sprintf(`
 image: {registry: strata.test, tag: e2e}
 scrapeInterval: %[1]s
 agent: {mountPropagation: None, container: {runtimeSocket: %[2]s}}
-core: {metricResolution: %[1]s, source: %[5]s%[6]s}
+core: {metricResolution: %[1]s, source: exporter}
 server:
   replicas: 1
   persistence: {enabled: false}
@@ -104,9 +99,9 @@ server:
         seriesQuery: http_requests_total{namespace!="",pod!=""}
         resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, service: {resource: service}}}
         name: {matches: ^(.*)_total$, as: "${1}_per_second"}
-        metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[%[7]s])) by (<<.GroupBy>>)
+        metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[%[5]s])) by (<<.GroupBy>>)
       externalRules: [*rule]
-`, by.Interval, c.RuntimeSocket(), sinkIP, by.MaxAge, by.Source, args, by.Window)
+`, by.Interval, c.RuntimeSocket(), sinkIP, by.MaxAge, by.Window)
 }
 
 // Released are Strata's binaries under the names that the chart gives their

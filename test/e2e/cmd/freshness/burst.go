@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 	"github.com/strata-metrics/strata/test/e2e/load"
@@ -20,38 +17,24 @@ import (
 
 const (
 	namespace = "freshness"
-	askEvery  = 50 * time.Millisecond
-	// A burst: 0.3 core in one pod, 40 requests a second to another.
-	workRate, workMillis = 10, 30
-	requestRate          = 40
-	// At rest both are below.
-	restCores, restRequests = 0.03, 2
+	// Bursts come to one pod after the other, so that 50 take minutes and not
+	// hours. Of the pods only some are loaded at once: there are two cores.
+	podCount, atOnce = 12, 6
+	// A burst: 20 requests a second of 4 ms of cpu each, of which with the
+	// sidecar's work some 0.1 core become.
+	perSecond, workMillis = 20, 4
+	// At rest both are below, and in a burst above.
+	restCores, restRequests = 0.02, 2
+	stepCores, stepRequests = 0.05, 15
 	readyWithin             = 2 * time.Minute
 	// kubeletAge is how old the kubelet's own readings get.
 	kubeletAge = 15 * time.Second
 )
 
-const worker = `
----
-apiVersion: v1
-kind: Pod
-metadata: {name: worker, labels: {app: worker}}
-spec:
-  terminationGracePeriodSeconds: 2
-  containers: [{name: worker, image: "strata.test/demo:e2e", resources: {requests: {cpu: 50m, memory: 16Mi}, limits: {memory: 64Mi}}}]
-`
-
-// api is one question whose answer is a number.
-type api struct {
-	path  string
-	value func(body []byte) (float64, error)
-}
-
-// bench loads two pods and asks for what they use.
+// bench has the pods that are loaded.
 type bench struct {
-	c              *cluster.Cluster
-	cpu, requests  api
-	work, requestT string // what is asked in the bursts
+	c    *cluster.Cluster
+	urls map[string]string // by pod
 }
 
 func newBench(ctx context.Context, c *cluster.Cluster) (*bench, error) {
@@ -61,33 +44,35 @@ func newBench(ctx context.Context, c *cluster.Cluster) (*bench, error) {
 	if err := c.CreateNamespace(ctx, namespace); err != nil {
 		return nil, err
 	}
-	if err := c.Apply(ctx, namespace, story.Shop()+worker); err != nil {
+	if err := c.Apply(ctx, namespace, story.Shop()); err != nil {
 		return nil, err
 	}
-	b := &bench{c: c,
-		cpu:      api{"/apis/metrics.k8s.io/v1beta1/namespaces/" + namespace + "/pods/worker", cores},
-		requests: api{"/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + namespace + "/pods/*/http_requests_per_second", rate},
+	if _, err := c.Kubectl(ctx, "scale", "--namespace", namespace, "deployment/shop", fmt.Sprintf("--replicas=%d", podCount)); err != nil {
+		return nil, err
 	}
+	b := &bench{c: c, urls: map[string]string{}}
 	err := until(ctx, func() error {
-		pods := map[string]string{}
-		for _, app := range []string{"worker", "shop"} {
-			ready, err := c.ReadyPods(ctx, namespace, map[string]string{"app": app})
-			if err != nil {
-				return err
-			}
-			if len(ready) != 1 {
-				return fmt.Errorf("%d pods of %s are ready", len(ready), app)
-			}
-			pods[app] = ready[0].Status.PodIP
+		ready, err := c.ReadyPods(ctx, namespace, map[string]string{"app": "shop"})
+		if err == nil && len(ready) != podCount {
+			err = fmt.Errorf("%d of %d pods are ready", len(ready), podCount)
 		}
-		b.work = load.URL(pods["worker"], 8080, fmt.Sprintf("/work?ms=%d", workMillis))
-		b.requestT = load.URL(pods["shop"], story.ProxyPort, "/")
+		if err != nil {
+			return err
+		}
+		for _, p := range ready {
+			b.urls[p.Name] = load.URL(p.Status.PodIP, story.ProxyPort, fmt.Sprintf("/work?ms=%d", workMillis))
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return b, b.send(ctx, b.requestT, 1, time.Second) // or there is no series yet
+	for _, url := range b.urls { // or there are no series yet
+		if err := send(ctx, url, 1, time.Second); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // until repeats a condition until it holds.
@@ -113,7 +98,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (b *bench) send(ctx context.Context, url string, perSecond float64, d time.Duration) error {
+func send(ctx context.Context, url string, perSecond float64, d time.Duration) error {
 	result, err := load.Run(ctx, load.Options{
 		Targets: func(context.Context) ([]string, error) { return []string{url}, nil }, Rate: perSecond, Duration: d,
 	})
@@ -123,110 +108,88 @@ func (b *bench) send(ctx context.Context, url string, perSecond float64, d time.
 	return err
 }
 
-// errNoItem says that an answer is empty.
-var errNoItem = errors.New("the answer has no item")
+// length is that of a burst at an interval: in its last quarter even two
+// intervals of the kubelet's oldest readings are of nothing else.
+func length(interval time.Duration) time.Duration { return (2*interval + kubeletAge) * 4 / 3 }
 
-// cores reads a PodMetrics.
-func cores(body []byte) (float64, error) {
-	var pod struct {
-		Containers []struct{ Usage map[string]resource.Quantity }
+// measure loads the pods in turn while all sources are asked, until there were
+// so many bursts, and gives the times that each source took.
+func (b *bench) measure(ctx context.Context, interval time.Duration, sources []source, bursts int) (map[string]*times, error) {
+	m := &measurement{bench: b, length: length(interval), interval: interval, slots: make(chan struct{}, atOnce), times: map[string]*times{}}
+	asking, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer func() { stop(); running.Wait() }()
+	for _, s := range sources {
+		w := watch(s)
+		m.watchers, m.times[s.name] = append(m.watchers, w), &times{}
+		running.Go(func() { w.run(asking) })
 	}
-	if err := json.Unmarshal(body, &pod); err != nil {
-		return 0, err
-	}
-	if len(pod.Containers) == 0 {
-		return 0, errNoItem
-	}
-	sum := 0.0
-	for _, c := range pod.Containers {
-		q := c.Usage["cpu"]
-		sum += q.AsApproximateFloat64()
-	}
-	return sum, nil
-}
-
-// rate reads a MetricValueList.
-func rate(body []byte) (float64, error) {
-	var list struct {
-		Items []struct{ Value resource.Quantity }
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return 0, err
-	}
-	if len(list.Items) != 1 {
-		return 0, errNoItem
-	}
-	return list.Items[0].Value.AsApproximateFloat64(), nil
-}
-
-func (b *bench) ask(ctx context.Context, a api) (float64, error) {
-	body, err := b.c.Raw(ctx, a.path)
-	if err != nil {
-		return 0, err
-	}
-	return a.value(body)
-}
-
-// measured are the times of all bursts.
-type measured struct{ cpu, requests times }
-
-func (b *bench) measure(ctx context.Context, interval time.Duration, source string, bursts int) (measured, error) {
-	var m measured
-	// Long enough for a whole window at the end of which the load is known.
-	length := 3*interval + 3*time.Second
-	if source == "kubelet" {
-		length += kubeletAge
-	}
-	for range bursts {
-		if err := until(ctx, func() error { return b.rests(ctx) }); err != nil {
-			return m, fmt.Errorf("waiting for rest: %w", err)
-		}
-		pause(ctx, rand.N(interval)) // or every burst would begin just after a reading
-		if err := b.burst(ctx, length, &m); err != nil {
-			return m, err
-		}
-	}
-	return m, nil
-}
-
-// rests holds that nothing of the burst before is in the answers.
-func (b *bench) rests(ctx context.Context) error {
-	cpu, err := b.ask(ctx, b.cpu)
-	if err != nil {
-		return err
-	}
-	requests, err := b.ask(ctx, b.requests)
-	if err == nil && (cpu > restCores || requests > restRequests) {
-		err = fmt.Errorf("%.3f cores and %.3f requests a second", cpu, requests)
-	}
-	return err
-}
-
-func (b *bench) burst(ctx context.Context, length time.Duration, m *measured) error {
-	begin := time.Now()
-	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() error { return b.send(ctx, b.work, workRate, length) })
-	all.Go(func() error { return b.send(ctx, b.requestT, requestRate, length) })
-	for a, t := range map[*api]*times{&b.cpu: &m.cpu, &b.requests: &m.requests} {
-		all.Go(func() error {
-			var curve []point
-			for time.Since(begin) < length {
-				v, err := b.ask(ctx, *a)
-				switch {
-				case err == nil:
-					curve = append(curve, point{time.Since(begin), v})
-				case !apierrors.IsNotFound(err) && !errors.Is(err, errNoItem):
+	var begun atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for pod := range b.urls {
+		group.Go(func() error {
+			for begun.Add(1) <= int64(bursts) {
+				if err := m.burst(ctx, pod); err != nil {
 					return err
 				}
-				pause(ctx, askEvery)
 			}
-			half, most, err := rise(curve)
-			if err != nil {
-				return fmt.Errorf("%s: %w", strings.TrimPrefix(a.path, "/apis/"), err)
-			}
-			t.half, t.most = append(t.half, half), append(t.most, most)
 			return nil
 		})
 	}
-	return all.Wait()
+	return m.times, group.Wait()
+}
+
+// measurement is what goes on at one interval.
+type measurement struct {
+	*bench
+	interval, length time.Duration
+	watchers         []*watcher
+	slots            chan struct{}
+
+	mu    sync.Mutex
+	times map[string]*times
+}
+
+// burst waits until a pod rests in all answers, and then any part of an
+// interval, or every burst would begin just after a reading.
+func (m *measurement) burst(ctx context.Context, pod string) error {
+	err := until(ctx, func() error {
+		for _, w := range m.watchers {
+			if err := w.rests(pod); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for rest: %w", err)
+	}
+	pause(ctx, rand.N(m.interval))
+	select {
+	case m.slots <- struct{}{}:
+		defer func() { <-m.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	begin := time.Now()
+	for _, w := range m.watchers {
+		w.begin(pod, begin)
+	}
+	err = send(ctx, m.urls[pod], perSecond, m.length)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.watchers {
+		points := w.end(pod)
+		if err != nil {
+			continue
+		}
+		var half, most time.Duration
+		if half, most, err = rise(points, w.step); err != nil {
+			err = fmt.Errorf("%s of %s: %w", w.name, pod, err)
+			continue
+		}
+		t := m.times[w.name]
+		t.half, t.most = append(t.half, half), append(t.most, most)
+	}
+	return err
 }

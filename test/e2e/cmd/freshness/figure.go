@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -14,8 +14,9 @@ type point struct {
 }
 
 // rise tells when a curve, from about 0 at rest, first showed half, and when
-// 90 %, of what it showed at the end of the load: the median of the last quarter.
-func rise(curve []point) (half, most time.Duration, err error) {
+// 90 %, of what it showed at the end of the load: the median of the last quarter,
+// which is least or more.
+func rise(curve []point, least float64) (half, most time.Duration, err error) {
 	if len(curve) < 8 {
 		return 0, 0, fmt.Errorf("only %d answers during the load", len(curve))
 	}
@@ -25,8 +26,8 @@ func rise(curve []point) (half, most time.Duration, err error) {
 	}
 	slices.Sort(last)
 	step := last[len(last)/2]
-	if step <= 0 {
-		return 0, 0, fmt.Errorf("the load does not show: %g at its end", step)
+	if step < least {
+		return 0, 0, fmt.Errorf("the load does not show: %g at its end, less than %g", step, least)
 	}
 	reach := func(share float64) time.Duration {
 		i := slices.IndexFunc(curve, func(p point) bool { return p.value >= share*step })
@@ -38,11 +39,12 @@ func rise(curve []point) (half, most time.Duration, err error) {
 // times are those of all bursts, by kind.
 type times struct{ half, most []time.Duration }
 
-// figure is one measured time in seconds beside the peer's, 0 for none, and
-// how much it may be, 0 for as much as it is.
+// figure is a measured value beside the peer's, 0 for none, and how much it may
+// be, 0 for as much as it is.
 type figure struct {
 	name             string
 	ours, peer, goal float64
+	unit             string
 }
 
 func (f figure) holds() bool { return f.goal == 0 || f.ours <= f.goal }
@@ -56,43 +58,44 @@ func (f figure) String() string {
 	if f.goal > 0 {
 		goal = fmt.Sprintf("<=%.4g", f.goal)
 	}
-	return fmt.Sprintf("figure %s ours=%.4g peer=%s ratio=%s goal=%s unit=s", f.name, f.ours, peer, ratio, goal)
+	return fmt.Sprintf("figure %s ours=%.4g peer=%s ratio=%s goal=%s unit=%s", f.name, f.ours, peer, ratio, goal, f.unit)
 }
 
-// What metrics-server 0.9 needs at 15 s on the kubelet, in 12 bursts measured
-// before: to the first sight of a burst of cpu, and to 90 % of it, p50.
-const (
-	peerSight = 11.9
-	peerMost  = 23.1
-)
+// windowOf is the window of the rule's rate at an interval of scrapes: two of
+// them, and for short ones a second more, so that a late sample leaves no gap.
+func windowOf(interval time.Duration) time.Duration { return max(2*interval, interval+2*time.Second) }
 
-// figures are those of one kind at an interval. The goals are for the median:
-// half of the step within one interval and 1 s, 90 % within two, which are the
-// rule's window too, and 1 s.
-func (m measured) figures(kind string, interval time.Duration) []figure {
-	t := m.cpu
-	if kind == "requests" {
-		t = m.requests
+// figures are those of a source at an interval. Of two readings a rate is made,
+// which shows half of a step when the step is in half of the time between them:
+// after half an interval to one and a half, by when in it the step comes. So the
+// goal of one interval and 1 s is for the median. Within two intervals, or a
+// rule's window, and 1 s, 90 % are shown always. The kubelet's own readings are
+// as old as they are, and no goal is for what is made of them.
+func (t *times) figures(name string, interval time.Duration, peer *times) []figure {
+	prefix := "freshness_" + name + "_" + interval.String()
+	if peer == nil {
+		peer = &times{}
 	}
-	prefix := "freshness_" + kind + "_" + strings.TrimSuffix(interval.String(), "m0s")
-	peerHalf, peerNinety := 0.0, 0.0
-	if kind != "requests" && interval == 15*time.Second {
-		peerHalf, peerNinety = peerSight, peerMost
+	halfGoal, mostGoal := interval.Seconds()+1, 2*interval.Seconds()+1
+	switch name {
+	case "cpu_kubelet":
+		halfGoal, mostGoal = 0, 0
+	case "requests":
+		mostGoal = windowOf(interval).Seconds() + 1
 	}
-	half, most := sorted(t.half), sorted(t.most)
-	one := interval.Seconds() + 1
 	return []figure{
-		{prefix + "_half_p50", half[len(half)/2], peerHalf, one},
-		{prefix + "_half_max", half[len(half)-1], 0, 0},
-		{prefix + "_90_p50", most[len(most)/2], peerNinety, one + interval.Seconds()},
-		{prefix + "_90_max", most[len(most)-1], 0, 0},
+		{prefix + "_half_p50", quantile(t.half, 0.5), quantile(peer.half, 0.5), halfGoal, "s"},
+		{prefix + "_half_p99", quantile(t.half, 0.99), quantile(peer.half, 0.99), 0, "s"},
+		{prefix + "_90_p50", quantile(t.most, 0.5), quantile(peer.most, 0.5), 0, "s"},
+		{prefix + "_90_p99", quantile(t.most, 0.99), quantile(peer.most, 0.99), mostGoal, "s"},
 	}
 }
 
-func sorted(all []time.Duration) []float64 {
-	var out []float64
-	for _, d := range slices.Sorted(slices.Values(all)) {
-		out = append(out, d.Seconds())
+// quantile is the nearest-rank quantile in seconds, 0 of nothing.
+func quantile(all []time.Duration, q float64) float64 {
+	if len(all) == 0 {
+		return 0
 	}
-	return out
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[max(int(math.Ceil(q*float64(len(sorted)))), 1)-1].Seconds()
 }

@@ -1,8 +1,10 @@
 // Command freshness measures, on a real cluster, how long it takes from a burst
-// of load to the first answer of the autoscaling APIs that shows it. It uses the
-// cluster of `make cluster` when that runs, or starts and ends one.
+// of load to the first answer of the autoscaling APIs that shows it, and what
+// each interval of readings costs. It uses the cluster of `make cluster` when
+// that runs, or starts and ends one. metrics-server is measured in the same
+// bursts, at the intervals that it takes.
 //
-//	BURSTS=50 INTERVALS=15s,5s,1s SOURCES=exporter,kubelet freshness
+//	BURSTS=50 INTERVALS=15s,5s,1s freshness
 package main
 
 import (
@@ -39,7 +41,6 @@ func main() {
 type plan struct {
 	bursts    int
 	intervals []time.Duration
-	sources   []string
 }
 
 func planOf(getenv func(string) string) (plan, error) {
@@ -47,18 +48,13 @@ func planOf(getenv func(string) string) (plan, error) {
 	if err != nil || bursts < 1 {
 		return plan{}, fmt.Errorf("BURSTS must be a number above 0, not %q", getenv("BURSTS"))
 	}
-	p := plan{bursts: bursts, sources: strings.Split(cmp.Or(getenv("SOURCES"), "exporter,kubelet"), ",")}
+	p := plan{bursts: bursts}
 	for text := range strings.SplitSeq(cmp.Or(getenv("INTERVALS"), "15s,5s,1s"), ",") {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < time.Second {
 			return plan{}, fmt.Errorf("INTERVALS must be durations of at least 1s, not %q", text)
 		}
 		p.intervals = append(p.intervals, d)
-	}
-	for _, s := range p.sources {
-		if s != "exporter" && s != "kubelet" {
-			return plan{}, fmt.Errorf("SOURCES must be of exporter and kubelet, not %q", s)
-		}
 	}
 	return p, nil
 }
@@ -92,31 +88,88 @@ func run(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	var short []string
-	for i, source := range p.sources {
-		for _, interval := range p.intervals {
-			if err := story.Tune(ctx, c, root, story.Tuning{Interval: interval, Window: 2 * interval, MaxAge: story.MaxAge, Source: source}); err != nil {
-				return err
-			}
-			log.Info("measuring", "source", source, "interval", interval, "bursts", p.bursts)
-			m, err := b.measure(ctx, interval, source, p.bursts)
-			if err != nil {
-				return err
-			}
-			figures := m.figures("cpu_"+source, interval)
-			if i == 0 { // requests do not come from core
-				figures = append(figures, m.figures("requests", interval)...)
-			}
-			for _, f := range figures {
-				_, _ = fmt.Fprintln(out, f)
-				if !f.holds() {
-					short = append(short, f.name)
-				}
-			}
+	r := &runner{bench: b, root: root, out: out, log: log}
+	for _, interval := range p.intervals {
+		if err := r.at(ctx, interval, p.bursts); err != nil {
+			return err
 		}
 	}
-	if len(short) > 0 {
-		return fmt.Errorf("short of the goal: %s", strings.Join(short, ", "))
+	if len(r.short) > 0 {
+		return fmt.Errorf("short of the goal: %s", strings.Join(r.short, ", "))
 	}
 	return nil
+}
+
+// runner measures one interval after the other.
+type runner struct {
+	*bench
+	root  string
+	out   io.Writer
+	log   *slog.Logger
+	short []string // figures that do not hold their goal
+}
+
+// at measures at one interval: bursts first, then what it costs without them,
+// first with the servers on this machine and then of the installation alone.
+func (r *runner) at(ctx context.Context, interval time.Duration, bursts int) error {
+	err := story.Tune(ctx, r.c, r.root, story.Tuning{Interval: interval, Window: windowOf(interval), MaxAge: max(story.MaxAge, 3*interval)})
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "freshness-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	all, err := servers(ctx, r.c, r.root, dir, interval)
+	if err != nil {
+		return err
+	}
+	running := true
+	defer func() {
+		if running {
+			stop(all)
+		}
+	}()
+	sources := []source{{name: "requests", read: rates, rest: restRequests, step: stepRequests, get: func(ctx context.Context) ([]byte, error) {
+		return r.c.Raw(ctx, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"+namespace+"/pods/*/http_requests_per_second")
+	}}}
+	for _, s := range all {
+		sources = append(sources, s.source())
+	}
+	r.log.Info("measuring", "interval", interval, "window", windowOf(interval), "bursts", bursts)
+	begin := time.Now()
+	measured, err := r.measure(ctx, interval, sources, bursts)
+	if err != nil {
+		return err
+	}
+	r.log.Info("measured", "interval", interval, "took", time.Since(begin).Round(time.Second))
+	for _, name := range []string{"cpu_exporter", "cpu_kubelet", "requests"} {
+		peer := measured["cpu_peer"]
+		if name == "requests" {
+			peer = nil
+		}
+		r.print(measured[name].figures(name, interval, peer))
+	}
+	cost, err := serverCosts(ctx, all, interval)
+	if err != nil {
+		return err
+	}
+	r.print(cost)
+	running = false
+	stop(all)
+	if cost, err = costs(ctx, r.c, interval); err != nil {
+		return err
+	}
+	r.print(cost)
+	return nil
+}
+
+func (r *runner) print(figures []figure) {
+	for _, f := range figures {
+		_, _ = fmt.Fprintln(r.out, f)
+		if !f.holds() {
+			r.short = append(r.short, f.name)
+		}
+	}
 }
