@@ -80,7 +80,8 @@ func TestMetricRule(t *testing.T) {
 		metricRule("orders", "shop_orders", perPod+", maxAge: 1m")+
 		metricRule("all", "shop_orders_all", inAll)+
 		metricRule("tried", "shop_tried", perPod+", dryRun: true")+
-		metricRule("again", "shop_orders", perPod)+
+		// Of two that are equally old the first by name is served.
+		metricRule("second", "shop_orders", perPod)+
 		metricRule("silent", "shop_silent", `query: "sum by (pod) (absent_total)"`)))
 
 	custom := "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + ns + "/pods/*/"
@@ -93,12 +94,12 @@ func TestMetricRule(t *testing.T) {
 		"orders": `Served: "shop_orders" of pods is served`,
 		"all":    `Served: external "shop_orders_all" is served`,
 		"tried":  `DryRun: "shop_tried" has values and is not served`,
-		"again":  `Shadowed: the MetricRule orders of this namespace has the same metric and is older`,
+		"second": `Shadowed: the MetricRule orders of this namespace has the same metric and is older`,
 		"silent": `NoData: no series of the last minutes matches absent_total`,
 	} {
 		s := ruleSays(t, ns, name, want)
 		switch {
-		case want[0] == 'S' && name != "again", name == "tried":
+		case want[0] == 'S' && name != "second", name == "tried":
 			require.Equal(t, "3", s.Status.Value, name)
 			require.Equal(t, 1, s.Status.Count, name)
 			require.NotNil(t, s.Status.LastSampleTime, name)
@@ -119,7 +120,7 @@ func TestMetricRule(t *testing.T) {
 	require.ErrorContains(t, gives(t, strings.ReplaceAll(external, ns, "default")+"shop_orders_all", ""), "not find")
 	require.NoError(t, apply("ann", ns, metricRule("tried", "shop_tried", perPod)))
 	cluster.Eventually(t, time.Minute, func() error { return gives(t, custom+"shop_tried", `"value":"3"`) })
-	_, err = shared.cluster.Kubectl(ctx, "delete", "metricrule", "orders", "again", "--as", "ann", "--namespace", ns)
+	_, err = shared.cluster.Kubectl(ctx, "delete", "metricrule", "orders", "second", "--as", "ann", "--namespace", ns)
 	require.NoError(t, err)
 	cluster.Eventually(t, time.Minute, func() error {
 		if err := gives(t, custom+"shop_orders", ""); err == nil || !strings.Contains(err.Error(), "not find") {
