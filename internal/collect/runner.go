@@ -40,8 +40,8 @@ type Entry struct {
 // scrapes; a collector runs for one of them at a time.
 type Runner struct {
 	Options
-	slots                                        []*slot
-	duration, success, timeouts, panics, dropped *metric.Family
+	slots                                                []*slot
+	duration, success, noData, timeouts, panics, dropped *metric.Family
 }
 
 var errTimeout = errors.New("did not end in time; left alone until it does")
@@ -72,6 +72,7 @@ func New(o Options, entries ...Entry) (*Runner, error) {
 		Options:  o,
 		duration: metric.NewGauge(p+"duration_seconds", "Duration of a collector scrape in seconds.", "collector"),
 		success:  metric.NewGauge(p+"success", "Whether a collector succeeded.", "collector"),
+		noData:   metric.NewGauge(p+"no_data", "Whether what a collector measures does not exist on this machine, which is no success and no failure.", "collector"),
 		timeouts: metric.NewCounter(p+"timeouts_total", "Scrapes for which a collector was late.", "collector"),
 		panics:   metric.NewCounter(p+"panics_total", "Scrapes in which a collector panicked and was recovered.", "collector"),
 		dropped:  metric.NewCounter(p+"dropped_samples_total", "Samples dropped over the collector's limit.", "collector"),
@@ -98,7 +99,7 @@ func New(o Options, entries ...Entry) (*Runner, error) {
 
 // Families lists the declared families of all collectors and the Runner's own.
 func (r *Runner) Families() []*metric.Family {
-	all := []*metric.Family{r.duration, r.success, r.timeouts, r.panics, r.dropped}
+	all := []*metric.Family{r.duration, r.success, r.noData, r.timeouts, r.panics, r.dropped}
 	for _, s := range r.slots {
 		all = append(all, s.entry.Collector.Families()...)
 	}
@@ -129,12 +130,16 @@ func (r *Runner) add(b *metric.Batch, s *slot, out outcome) {
 		b.Merge(out.batch)
 		s.release()
 	}
-	success := 1.0
+	success, noData := 1.0, 0.0
 	if out.err != nil {
 		success = 0
 	}
+	if errors.Is(out.err, ErrNoData) {
+		noData = 1
+	}
 	b.Add(r.duration, out.took.Seconds(), name)
 	b.Add(r.success, success, name)
+	b.Add(r.noData, noData, name)
 	b.Add(r.timeouts, float64(s.timeouts.Load()), name)
 	b.Add(r.panics, float64(s.panics.Load()), name)
 	b.Add(r.dropped, float64(s.dropped.Load()), name)

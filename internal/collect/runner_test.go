@@ -76,6 +76,7 @@ func TestRunnerKeepsFailuresApart(t *testing.T) {
 	got := scrape(t, r)
 	for _, want := range []string{
 		"good 1\n", "panics 2\n", "partial 3\n", "many 4\nmany 4\npanics",
+		`no_data{collector="good"} 0`, `no_data{collector="none"} 1`, `no_data{collector="partial"} 0`,
 		`success{collector="good"} 1`, `success{collector="none"} 0`, `success{collector="panics"} 0`,
 		`success{collector="partial"} 0`, `panics_total{collector="panics"} 1`,
 		`dropped_samples_total{collector="many"} 3`, `success{collector="many"} 1`,
