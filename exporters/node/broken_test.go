@@ -3,6 +3,7 @@ package node
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,11 +16,7 @@ import (
 // the first collector's goes on with want, such as ":3: ".
 func broken(t *testing.T, file, content, want string, failing ...string) {
 	t.Helper()
-	o := hostOptions(t)
-	root := t.TempDir()
-	require.NoError(t, os.CopyFS(root, os.DirFS(filepath.Dir(o.Procfs))))
-	o.Procfs, o.Sysfs = root+"/proc", root+"/sys"
-	write(t, filepath.Join(root, file), content)
+	o, root := otherHost(t, file, content)
 	for i, name := range failing {
 		if i > 0 {
 			want = ""
@@ -29,6 +26,32 @@ func broken(t *testing.T, file, content, want string, failing ...string) {
 		require.ErrorContains(t, err, filepath.Join(root, file)+want, "%s of %q", name, content)
 		require.Contains(t, scrape(t, e), `node_scrape_collector_success{collector="`+name+`"} 0`)
 	}
+}
+
+// otherHost is the made host with another content of a file: all beside its
+// path are links.
+func otherHost(t *testing.T, file, content string) (o Options, root string) {
+	t.Helper()
+	o = hostOptions(t)
+	root = t.TempDir()
+	from, to := filepath.Dir(o.Procfs), root
+	parts := strings.Split(file, "/")
+	for i, part := range parts {
+		entries, err := os.ReadDir(from)
+		require.True(t, err == nil || os.IsNotExist(err), err)
+		for _, e := range entries {
+			if e.Name() != part {
+				require.NoError(t, os.Symlink(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())))
+			}
+		}
+		from, to = filepath.Join(from, part), filepath.Join(to, part)
+		if i < len(parts)-1 {
+			require.NoError(t, os.Mkdir(to, 0o755))
+		}
+	}
+	write(t, to, content)
+	o.Procfs, o.Sysfs = root+"/proc", root+"/sys"
+	return o, root
 }
 
 // noise is what a kernel file never holds.

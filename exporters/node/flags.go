@@ -17,6 +17,9 @@ type flagSet struct {
 	switches []*collectorSwitch
 	filters  []*filterFlags
 	patterns []patternFlag
+	// finish runs after the command line was read, for what a flag alone
+	// cannot check.
+	finish []func() error
 }
 
 // patternFlag is a single pattern and where it goes.
@@ -78,6 +81,11 @@ func (f *Flags) Options() (Options, error) {
 	}
 	for _, p := range f.patterns {
 		*p.target = p.value.Regexp
+	}
+	for _, finish := range f.finish {
+		if err := finish(); err != nil {
+			return Options{}, err
+		}
 	}
 	o := f.options
 	o.Enabled = map[string]bool{}

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/strata-metrics/strata/internal/collect"
 	"github.com/strata-metrics/strata/internal/metric"
@@ -73,7 +74,7 @@ type linkFamily struct {
 type netdev struct {
 	path     string // of /proc/net/dev, when netlink is not used
 	reader   reader
-	netlink  *netlink // nil when switched off
+	netlink  *linkReader // nil when switched off
 	filter   *filterCache
 	links    []link
 	families []linkFamily
@@ -104,7 +105,7 @@ func newNetdev(o *Options) collect.Collector {
 	c.family("transmit_compressed", txCompressed)
 	if o.Netdev.Netlink {
 		c.family("receive_nohandler", rxNoHandler)
-		c.netlink = &netlink{}
+		c.netlink = &linkReader{netlink: netlink{protocol: unix.NETLINK_ROUTE}}
 	}
 	return c
 }
@@ -147,7 +148,7 @@ func (c *netdev) Collect(_ context.Context, b *metric.Batch) error {
 func (c *netdev) read() (err error) {
 	c.links = c.links[:0]
 	if c.netlink != nil {
-		c.links, err = c.netlink.links(c.links)
+		c.links, err = c.netlink.read()
 		return err
 	}
 	data, err := c.reader.read(c.path)

@@ -10,11 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlink asks the kernel for its network devices, in one dump of
-// RTM_GETLINK. The format is described in rtnetlink(7) and netlink(7).
+// netlink asks the kernel by messages, each time over a socket of its own: the
+// answer is about the network namespace of this process. The format is
+// described in netlink(7) and in Documentation/userspace-api/netlink of the
+// kernel.
 type netlink struct {
-	buf   []byte // of one datagram
-	names []byte // what the names of the links given last are parts of
+	protocol int // such as unix.NETLINK_ROUTE
+	buf      []byte
 }
 
 const (
@@ -23,7 +25,7 @@ const (
 	netlinkTimeout = 2 * time.Second
 	// netlinkBuffer is the largest datagram that the kernel makes for a dump.
 	netlinkBuffer = 32 << 10
-	// netlinkTries bounds how often a dump is begun anew since devices came
+	// netlinkTries bounds how often a dump is begun anew since objects came
 	// or went while it was made.
 	netlinkTries = 3
 )
@@ -32,39 +34,36 @@ const (
 var errNetlink = errors.New("unexpected netlink message")
 
 // errInterrupted says that the dump is not of one moment.
-var errInterrupted = errors.New("network devices changed during the dump")
+var errInterrupted = errors.New("the kernel's list changed during the dump")
 
-// links appends the devices of this process's network namespace to dst. Their
-// names are valid until the next call.
-func (n *netlink) links(dst []link) ([]link, error) {
+// ask sends a request and gives every message of the answer to each. It calls
+// begin first, and again when the answer is begun anew. The body is valid until
+// each returns.
+func (n *netlink) ask(request []byte, begin func(), each func(kind uint16, body []byte) error) error {
 	for try := 1; ; try++ {
-		n.names = n.names[:0]
-		all, err := n.dump(dst)
-		if errors.Is(err, errInterrupted) {
-			if try < netlinkTries {
-				continue
-			}
-			err = nil // each device is right by itself
+		begin()
+		err := n.askOnce(request, each)
+		if !errors.Is(err, errInterrupted) {
+			return err
 		}
-		if err != nil {
-			err = fmt.Errorf("asking for network devices by netlink (--no-collector.netdev.netlink reads /proc/net/dev instead): %w", err)
+		if try == netlinkTries {
+			return nil // each object is right by itself
 		}
-		return all, err
 	}
 }
 
-func (n *netlink) dump(dst []link) ([]link, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+func (n *netlink) askOnce(request []byte, each func(kind uint16, body []byte) error) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, n.protocol)
 	if err != nil {
-		return dst, fmt.Errorf("socket: %w", err)
+		return fmt.Errorf("socket: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
 	timeout := unix.NsecToTimeval(int64(netlinkTimeout))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return dst, fmt.Errorf("setsockopt: %w", err)
+		return fmt.Errorf("setsockopt: %w", err)
 	}
-	if err := unix.Sendto(fd, linkRequest(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return dst, fmt.Errorf("sendto: %w", err)
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("sendto: %w", err)
 	}
 	if n.buf == nil {
 		n.buf = make([]byte, netlinkBuffer)
@@ -73,18 +72,17 @@ func (n *netlink) dump(dst []link) ([]link, error) {
 	for {
 		size, err := n.receive(fd)
 		if err != nil {
-			return dst, err
+			return err
 		}
-		var done bool
-		dst, done, err = n.parse(n.buf[:size], dst)
+		done, err := eachMessage(n.buf[:size], each)
 		switch {
 		case errors.Is(err, errInterrupted):
 			interrupted = err
 		case err != nil:
-			return dst, err
+			return err
 		}
 		if done {
-			return dst, interrupted
+			return interrupted
 		}
 	}
 }
@@ -107,25 +105,32 @@ func (n *netlink) receive(fd int) (int, error) {
 	return size, nil
 }
 
-// linkRequest is the message that asks for all links.
-func linkRequest() []byte {
-	const size = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
-	m := make([]byte, size)
-	binary.NativeEndian.PutUint32(m, size)
-	binary.NativeEndian.PutUint16(m[4:], unix.RTM_GETLINK)
-	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	return m
+// netlinkRequest is a message to the kernel.
+func netlinkRequest(kind, flags uint16, body []byte) []byte {
+	m := make([]byte, unix.SizeofNlMsghdr, unix.SizeofNlMsghdr+len(body))
+	binary.NativeEndian.PutUint32(m, uint32(cap(m)))
+	binary.NativeEndian.PutUint16(m[4:], kind)
+	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
+	return append(m, body...)
 }
 
-// parse reads the messages of a datagram and appends their links to dst. done
-// says that the dump is complete.
-func (n *netlink) parse(data []byte, dst []link) (_ []link, done bool, err error) {
+// netlinkAttribute is an attribute of a request, padded.
+func netlinkAttribute(kind uint16, value []byte) []byte {
+	a := make([]byte, unix.SizeofRtAttr, align(unix.SizeofRtAttr+len(value)))
+	binary.NativeEndian.PutUint16(a, uint16(unix.SizeofRtAttr+len(value)))
+	binary.NativeEndian.PutUint16(a[2:], kind)
+	return append(a, value...)[:cap(a)]
+}
+
+// eachMessage reads the messages of a datagram and gives them to each. done
+// says that the answer is complete.
+func eachMessage(data []byte, each func(kind uint16, body []byte) error) (done bool, err error) {
 	for len(data) >= unix.SizeofNlMsghdr {
 		length := binary.NativeEndian.Uint32(data)
 		kind := binary.NativeEndian.Uint16(data[4:])
 		flags := binary.NativeEndian.Uint16(data[6:])
 		if length < unix.SizeofNlMsghdr || uint64(length) > uint64(len(data)) {
-			return dst, false, fmt.Errorf("%w: length %d in a rest of %d bytes", errNetlink, length, len(data))
+			return false, fmt.Errorf("%w: length %d in a rest of %d bytes", errNetlink, length, len(data))
 		}
 		body := data[unix.SizeofNlMsghdr:length]
 		data = data[min(align(int(length)), len(data)):]
@@ -135,25 +140,25 @@ func (n *netlink) parse(data []byte, dst []link) (_ []link, done bool, err error
 		switch kind {
 		case unix.NLMSG_DONE:
 			if len(body) >= 4 && int32(binary.NativeEndian.Uint32(body)) < 0 {
-				return dst, true, parseNetlinkError(body)
+				return true, parseNetlinkError(body)
 			}
-			return dst, true, err
+			return true, err
 		case unix.NLMSG_ERROR:
-			return dst, false, parseNetlinkError(body)
-		case unix.RTM_NEWLINK:
-			l, ok, linkErr := n.parseLink(body)
-			if linkErr != nil {
-				return dst, false, linkErr
+			if len(body) >= 4 && binary.NativeEndian.Uint32(body) == 0 {
+				return true, err // the acknowledgement that was asked for
 			}
-			if ok {
-				dst = append(dst, l)
+			return false, parseNetlinkError(body)
+		case unix.NLMSG_NOOP, unix.NLMSG_OVERRUN:
+		default:
+			if eachErr := each(kind, body); eachErr != nil {
+				return false, eachErr
 			}
 		}
 	}
 	if len(data) > 0 {
-		return dst, false, fmt.Errorf("%w: %d bytes behind the last", errNetlink, len(data))
+		return false, fmt.Errorf("%w: %d bytes behind the last", errNetlink, len(data))
 	}
-	return dst, false, err
+	return false, err
 }
 
 func parseNetlinkError(body []byte) error {
@@ -167,40 +172,59 @@ func parseNetlinkError(body []byte) error {
 	return fmt.Errorf("answer: %w", unix.Errno(errno))
 }
 
-// parseLink reads a message about a device. ok is false when it has no name
-// or no counters.
-func (n *netlink) parseLink(body []byte) (l link, ok bool, err error) {
-	if len(body) < unix.SizeofIfInfomsg {
-		return l, false, fmt.Errorf("%w: link of %d bytes", errNetlink, len(body))
+// netlinkAttributes walks over the attributes of a message, or over those nested in
+// the value of another.
+type netlinkAttributes struct {
+	rest  []byte
+	kind  uint16 // without the flags that say how it is encoded
+	value []byte
+	err   error
+}
+
+// newNetlinkAttributes starts behind a header of the size in a message's body.
+func newNetlinkAttributes(body []byte, header int) netlinkAttributes {
+	if len(body) < header {
+		return netlinkAttributes{err: fmt.Errorf("%w: %d bytes with a header of %d", errNetlink, len(body), header)}
 	}
-	counted := false
-	for rest := body[unix.SizeofIfInfomsg:]; len(rest) >= unix.SizeofRtAttr; {
-		length := int(binary.NativeEndian.Uint16(rest))
-		kind := binary.NativeEndian.Uint16(rest[2:])
-		if length < unix.SizeofRtAttr || length > len(rest) {
-			return l, false, fmt.Errorf("%w: attribute of length %d in a rest of %d bytes", errNetlink, length, len(rest))
-		}
-		value := rest[unix.SizeofRtAttr:length]
-		rest = rest[min(align(length), len(rest)):]
-		switch {
-		case kind == unix.IFLA_IFNAME:
-			value, _, _ = bytes.Cut(value, []byte{0})
-			start := len(n.names)
-			n.names = append(n.names, value...)
-			l.name = n.names[start:len(n.names):len(n.names)]
-		case kind == unix.IFLA_STATS64:
-			counted = true
-			for i := range min(len(l.stats), len(value)/8) {
-				l.stats[i] = binary.NativeEndian.Uint64(value[8*i:])
-			}
-		case kind == unix.IFLA_STATS && !counted: // before IFLA_STATS64, or alone
-			counted = true
-			for i := range min(len(l.stats), len(value)/4) {
-				l.stats[i] = uint64(binary.NativeEndian.Uint32(value[4*i:]))
-			}
-		}
+	return netlinkAttributes{rest: body[header:]}
+}
+
+// next goes to the next attribute. After it said no, err tells what was wrong.
+func (a *netlinkAttributes) next() bool {
+	if a.err != nil || len(a.rest) < unix.SizeofRtAttr {
+		return false
 	}
-	return l, len(l.name) > 0 && counted, nil
+	const kindMask = ^uint16(unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+	length := int(binary.NativeEndian.Uint16(a.rest))
+	if length < unix.SizeofRtAttr || length > len(a.rest) {
+		a.err = fmt.Errorf("%w: attribute of length %d in a rest of %d bytes", errNetlink, length, len(a.rest))
+		return false
+	}
+	a.kind = binary.NativeEndian.Uint16(a.rest[2:]) & kindMask
+	a.value = a.rest[unix.SizeofRtAttr:length]
+	a.rest = a.rest[min(align(length), len(a.rest)):]
+	return true
+}
+
+// uint is a value of 1, 2, 4 or 8 bytes; any other is 0.
+func (a *netlinkAttributes) uint() uint64 {
+	switch len(a.value) {
+	case 1:
+		return uint64(a.value[0])
+	case 2:
+		return uint64(binary.NativeEndian.Uint16(a.value))
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(a.value))
+	case 8:
+		return binary.NativeEndian.Uint64(a.value)
+	}
+	return 0
+}
+
+// text is a value that ends at its first zero byte, if there is one.
+func (a *netlinkAttributes) text() []byte {
+	text, _, _ := bytes.Cut(a.value, []byte{0})
+	return text
 }
 
 // align rounds a length up to the next boundary of messages and attributes.

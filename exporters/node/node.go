@@ -46,11 +46,16 @@ type Options struct {
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
 
+	ARP        ARPOptions
 	CPU        CPUOptions
 	Diskstats  DiskstatsOptions
 	Filesystem FilesystemOptions
+	Infiniband InfinibandOptions
 	Interrupts InterruptsOptions
+	IPVS       IPVSOptions
+	Netclass   NetclassOptions
 	Netdev     NetdevOptions
+	Netstat    NetstatOptions
 	Rapl       RaplOptions
 	Slabinfo   SlabinfoOptions
 	Stat       StatOptions
@@ -66,6 +71,7 @@ func DefaultOptions() Options {
 	return Options{
 		Procfs: "/proc", Sysfs: "/sys", Rootfs: "/", UdevData: "/run/udev/data",
 		MaxRequests: 40,
+		ARP:         ARPOptions{Netlink: true},
 		CPU:         CPUOptions{Guest: true},
 		Diskstats:   DiskstatsOptions{Devices: Filter{Exclude: mustPattern(defaultDisksExcluded)}},
 		Filesystem: FilesystemOptions{
@@ -74,7 +80,10 @@ func DefaultOptions() Options {
 			MountTimeout: defaultMountTimeout,
 		},
 		Interrupts: InterruptsOptions{Zeros: true},
+		IPVS:       IPVSOptions{BackendLabels: IPVSBackendLabels()},
+		Netclass:   NetclassOptions{Ignored: mustPattern("^$")},
 		Netdev:     NetdevOptions{Netlink: true},
+		Netstat:    NetstatOptions{Fields: mustPattern(defaultNetstatFields)},
 		Vmstat:     VmstatOptions{Fields: mustPattern(defaultVmstat)},
 	}
 }
@@ -107,6 +116,9 @@ func New(o Options) (*Exporter, error) {
 		if !slices.ContainsFunc(list, func(d definition) bool { return d.name == name }) {
 			return nil, fmt.Errorf("no collector is named %s", name)
 		}
+	}
+	if o.Netclass.Netlink && o.Netclass.WithStats && o.on("netclass") && o.on("netdev") {
+		return nil, errors.New("--collector.netclass_rtnl.with-stats has the families of the collector netdev; give --no-collector.netdev too")
 	}
 	for _, d := range list {
 		if !o.enabled(d) {

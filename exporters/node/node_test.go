@@ -34,7 +34,7 @@ func hostOptions(t *testing.T) Options {
 	root, err := filepath.Abs("testdata/host")
 	require.NoError(t, err)
 	o.Procfs, o.Sysfs, o.UdevData = root+"/proc", root+"/sys", root+"/udev"
-	o.Netdev.Netlink = false
+	o.Netdev.Netlink, o.ARP.Netlink = false, false
 	o.Logger = slog.New(slog.DiscardHandler)
 	return o
 }

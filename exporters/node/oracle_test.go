@@ -45,6 +45,8 @@ func TestLikeNodeExporter(t *testing.T) {
 		"--collector.processes", "--collector.slabinfo", "--collector.softirqs", "--collector.sysctl", "--collector.zoneinfo",
 		"--collector.sysctl.include-info=kernel.seccomp.actions_avail", "--collector.sysctl.include=fs.file-nr",
 		"--collector.sysctl.include=fs.file-nr:total,current,max", "--collector.sysctl.include=kernel.threads-max",
+		"--no-collector.arp.netlink", "--collector.arp.device-exclude=nope", "--collector.lnstat", "--collector.xfrm",
+		"--collector.netclass.ignore-invalid-speed", "--collector.netclass.ignored-devices=(dmz|int)",
 		"--collector.cpu.info", "--collector.cpu.info.bugs-include=^(cpu_meltdown|spectre_.*|mds)$",
 		"--collector.cpu.info.flags-include=^(aes|avx.?|constant_tsc)$",
 		"--collector.netdev.device-include=lo", "--collector.stat.softirq")
@@ -90,8 +92,11 @@ func TestLikeNodeExporter(t *testing.T) {
 // beforehand.
 func namedByKernel(family string) bool {
 	return slices.ContainsFunc([]string{
+		"node_lnstat_",
 		"node_memory_",
+		"node_netstat_",
 		"node_rapl_",
+		"node_sockstat_",
 		"node_sysctl_",
 		"node_vmstat_",
 	}, func(prefix string) bool { return strings.HasPrefix(family, prefix) })

@@ -115,9 +115,7 @@ func TestStripRoot(t *testing.T) {
 
 // attribute and message build what the kernel would send.
 func attribute(kind uint16, value []byte) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtAttr+len(value)))
-	b = append(binary.NativeEndian.AppendUint16(b, kind), value...)
-	return append(b, make([]byte, align(len(b))-len(b))...)
+	return netlinkAttribute(kind, value)
 }
 
 func message(kind, flags uint16, body []byte) []byte {
@@ -150,9 +148,10 @@ func TestParseNetlink(t *testing.T) {
 	stats32 := attribute(unix.IFLA_STATS, []byte{9, 0, 0, 0, 8, 0, 0, 0})
 	f := func(data []byte, want string) {
 		t.Helper()
-		links, done, err := (&netlink{}).parse(data, nil)
+		var r linkReader
+		done, err := eachMessage(data, r.add)
 		var got strings.Builder
-		for _, l := range links {
+		for _, l := range r.links {
 			fmt.Fprintf(&got, "%s %v ", l.name, l.stats[:3])
 		}
 		fmt.Fprintf(&got, "%v %v", done, err)
@@ -167,14 +166,15 @@ func TestParseNetlink(t *testing.T) {
 	f(linkMessage(0, name("old"), stats32), "old [9 8 0] false <nil>")
 	f(linkMessage(0, name("silent")), "false <nil>")
 	f(append(linkMessage(unix.NLM_F_DUMP_INTR, name("a"), stats64(1)), done...),
-		"a [1 0 0] true network devices changed during the dump")
+		"a [1 0 0] true the kernel's list changed during the dump")
 	errno := -int32(syscall.EPERM)
 	f(message(unix.NLMSG_ERROR, 0, binary.NativeEndian.AppendUint32(nil, uint32(errno))),
 		"false answer: operation not permitted")
 	f(message(unix.NLMSG_DONE, 0, binary.NativeEndian.AppendUint32(nil, uint32(errno))),
 		"true answer: operation not permitted")
+	f(append(linkMessage(0, name("a"), stats64(1)), message(unix.NLMSG_ERROR, 0, make([]byte, 20))...), "a [1 0 0] true <nil>")
 	f(message(unix.NLMSG_ERROR, 0, nil), "false unexpected netlink message: error of 0 bytes")
-	f(message(unix.RTM_NEWLINK, 0, []byte{1}), "false unexpected netlink message: link of 1 bytes")
+	f(message(unix.RTM_NEWLINK, 0, []byte{1}), "false unexpected netlink message: 1 bytes with a header of 16")
 	f(done[:10], "false unexpected netlink message: 10 bytes behind the last")
 	f([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, "false unexpected netlink message: length 3 in a rest of 16 bytes")
 	f(linkMessage(0, []byte{200, 0, 3, 0}), "false unexpected netlink message: attribute of length 200 in a rest of 4 bytes")
@@ -186,8 +186,9 @@ func FuzzNetlink(f *testing.F) {
 	f.Add(append(linkMessage(unix.NLM_F_DUMP_INTR), message(unix.NLMSG_DONE, 0, nil)...))
 	f.Add([]byte{5})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		links, _, err := (&netlink{}).parse(data, nil)
-		for _, l := range links {
+		var r linkReader
+		_, err := eachMessage(data, r.add)
+		for _, l := range r.links {
 			require.NotEmpty(t, l.name)
 			require.NotContains(t, string(l.name), "\x00")
 		}

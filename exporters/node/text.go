@@ -91,6 +91,21 @@ func (l *lines) next() bool {
 	return true
 }
 
+// nextOrRest goes to the next line, and takes what stands behind the last
+// newline for a line too: for files that are not always read from a kernel, and
+// whose lines tell by themselves whether they are whole.
+func (l *lines) nextOrRest() bool {
+	if l.next() {
+		return true
+	}
+	if len(l.rest) == 0 {
+		return false
+	}
+	l.line, l.rest = l.rest, nil
+	l.n++
+	return true
+}
+
 // end reports a file that was empty or cut off, after next said no.
 func (l *lines) end() error {
 	switch {
@@ -135,6 +150,9 @@ func field(line []byte) (first, rest []byte) {
 
 // parseUint reads a decimal number. It does not allocate for right ones.
 func parseUint(s []byte) (uint64, error) { return strconv.ParseUint(string(s), 10, 64) }
+
+// parseInt reads a decimal number with or without a sign.
+func parseInt(s []byte) (int64, error) { return strconv.ParseInt(string(s), 10, 64) }
 
 // parseUints reads the numbers of a line into dst, which bounds them, and
 // gives how many there were.
