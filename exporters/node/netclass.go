@@ -228,7 +228,7 @@ func (c *netclass) readDevice(d *netDevice) (found bool, err error) {
 		text, err := c.reader.text(filepath.Join(dir, name))
 		if err == nil {
 			*target, found = string(text), true
-		} else if !unreadable(err) {
+		} else if !valueless(err) {
 			errs = append(errs, err)
 		}
 	}
@@ -246,7 +246,7 @@ func (c *netclass) readDevice(d *netDevice) (found bool, err error) {
 func (c *netclass) readNumber(dir string, place int) (v int64, ok bool, err error) {
 	path := filepath.Join(dir, netclassAttributes[place].file)
 	text, err := c.reader.text(path)
-	if unreadable(err) {
+	if valueless(err) {
 		return 0, false, nil
 	}
 	if err != nil {
@@ -258,8 +258,8 @@ func (c *netclass) readNumber(dir string, place int) (v int64, ok bool, err erro
 	return v, true, nil
 }
 
-// unreadable tells whether an attribute of a network device has no value, such
+// valueless tells whether an attribute of a network device has no value, such
 // as the speed of one that is down.
-func unreadable(err error) bool {
+func valueless(err error) bool {
 	return absent(err) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENOTDIR)
 }

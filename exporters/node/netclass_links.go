@@ -180,7 +180,7 @@ func (n *netclassLinks) addMode(d *netDevice, dir string, c *netclass, dumpErr e
 		text, err := c.reader.text(filepath.Join(dir, "duplex"))
 		if err == nil {
 			d.duplex = n.names.text(text)
-		} else if !unreadable(err) {
+		} else if !valueless(err) {
 			return err
 		}
 		d.values[netSpeed], d.has[netSpeed], err = c.readNumber(dir, netSpeed)

@@ -162,7 +162,7 @@ func deviceMessage(name string, index uint32, flags uint32, attributes ...[]byte
 	return message(unix.RTM_NEWLINK, 0, body)
 }
 
-func number(kind uint16, v uint32) []byte {
+func numberOf(kind uint16, v uint32) []byte {
 	return attribute(kind, binary.NativeEndian.AppendUint32(nil, v))
 }
 
@@ -173,8 +173,8 @@ func TestNetclassLinks(t *testing.T) {
 	mac := []byte{2, 0xfc, 0, 0, 0, 1}
 	data := deviceMessage("eth0", 4, unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP|unix.IFF_MULTICAST,
 		attribute(unix.IFLA_ADDRESS, mac), attribute(unix.IFLA_BROADCAST, []byte{255, 255}), attribute(unix.IFLA_OPERSTATE, []byte{6}),
-		attribute(unix.IFLA_CARRIER, []byte{1}), number(unix.IFLA_MTU, 1400), number(unix.IFLA_LINK, 9), number(unix.IFLA_PROMISCUITY, 1),
-		number(unix.IFLA_ALLMULTI, 2), attribute(unix.IFLA_IFALIAS, []byte("up\x00")),
+		attribute(unix.IFLA_CARRIER, []byte{1}), numberOf(unix.IFLA_MTU, 1400), numberOf(unix.IFLA_LINK, 9), numberOf(unix.IFLA_PROMISCUITY, 1),
+		numberOf(unix.IFLA_ALLMULTI, 2), attribute(unix.IFLA_IFALIAS, []byte("up\x00")),
 		attribute(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, attribute(unix.IFLA_ALT_IFNAME, []byte("enp1s0\x00"))))
 	data = append(data, deviceMessage("off", 5, 0, attribute(unix.IFLA_CARRIER, []byte{0}), attribute(unix.IFLA_OPERSTATE, []byte{2}))...)
 	_, err := eachMessage(data, n.addLink)
@@ -287,9 +287,9 @@ func FuzzNetworkText(f *testing.F) {
 }
 
 func FuzzNetclassNetlink(f *testing.F) {
-	f.Add(deviceMessage("eth0", 1, 1, attribute(unix.IFLA_ADDRESS, []byte{1, 2}), number(unix.IFLA_MTU, 5)))
+	f.Add(deviceMessage("eth0", 1, 1, attribute(unix.IFLA_ADDRESS, []byte{1, 2}), numberOf(unix.IFLA_MTU, 5)))
 	f.Add(deviceMessage("a", 1, 1, attribute(unix.IFLA_PROP_LIST, attribute(unix.IFLA_ALT_IFNAME, []byte("b")))))
-	f.Add(message(30, 0, append([]byte{4, 1, 0, 0}, netlinkAttribute(unix.ETHTOOL_A_LINKMODES_HEADER, number(unix.ETHTOOL_A_HEADER_DEV_INDEX, 3))...)))
+	f.Add(message(30, 0, append([]byte{4, 1, 0, 0}, netlinkAttribute(unix.ETHTOOL_A_LINKMODES_HEADER, numberOf(unix.ETHTOOL_A_HEADER_DEV_INDEX, 3))...)))
 	f.Add(neighbourMessage(1, 2))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n := newNetclassLinks()

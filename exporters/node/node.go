@@ -46,21 +46,25 @@ type Options struct {
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
 
-	ARP        ARPOptions
-	CPU        CPUOptions
-	Diskstats  DiskstatsOptions
-	Filesystem FilesystemOptions
-	Infiniband InfinibandOptions
-	Interrupts InterruptsOptions
-	IPVS       IPVSOptions
-	Netclass   NetclassOptions
-	Netdev     NetdevOptions
-	Netstat    NetstatOptions
-	Rapl       RaplOptions
-	Slabinfo   SlabinfoOptions
-	Stat       StatOptions
-	Sysctl     SysctlOptions
-	Vmstat     VmstatOptions
+	ARP         ARPOptions
+	Bcache      BcacheOptions
+	CPU         CPUOptions
+	Diskstats   DiskstatsOptions
+	Filesystem  FilesystemOptions
+	Hwmon       HwmonOptions
+	Infiniband  InfinibandOptions
+	Interrupts  InterruptsOptions
+	IPVS        IPVSOptions
+	Netclass    NetclassOptions
+	Netdev      NetdevOptions
+	Netstat     NetstatOptions
+	Powersupply PowersupplyOptions
+	Rapl        RaplOptions
+	Slabinfo    SlabinfoOptions
+	Stat        StatOptions
+	Sysctl      SysctlOptions
+	Tapestats   TapestatsOptions
+	Vmstat      VmstatOptions
 
 	// cpuFrequency is shared by the collectors cpu and cpufreq.
 	cpuFrequency *metric.Family
@@ -79,12 +83,14 @@ func DefaultOptions() Options {
 			Types:        Filter{Exclude: mustPattern(defaultTypesExcluded)},
 			MountTimeout: defaultMountTimeout,
 		},
-		Interrupts: InterruptsOptions{Zeros: true},
-		IPVS:       IPVSOptions{BackendLabels: IPVSBackendLabels()},
-		Netclass:   NetclassOptions{Ignored: mustPattern("^$")},
-		Netdev:     NetdevOptions{Netlink: true},
-		Netstat:    NetstatOptions{Fields: mustPattern(defaultNetstatFields)},
-		Vmstat:     VmstatOptions{Fields: mustPattern(defaultVmstat)},
+		Interrupts:  InterruptsOptions{Zeros: true},
+		IPVS:        IPVSOptions{BackendLabels: IPVSBackendLabels()},
+		Netclass:    NetclassOptions{Ignored: mustPattern("^$")},
+		Netdev:      NetdevOptions{Netlink: true},
+		Netstat:     NetstatOptions{Fields: mustPattern(defaultNetstatFields)},
+		Powersupply: PowersupplyOptions{Ignored: mustPattern(nothingIgnored)},
+		Tapestats:   TapestatsOptions{Ignored: mustPattern(nothingIgnored)},
+		Vmstat:      VmstatOptions{Fields: mustPattern(defaultVmstat)},
 	}
 }
 

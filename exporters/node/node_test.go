@@ -130,6 +130,7 @@ func everything(o Options) Options {
 	}
 	o.CPU.Info, o.CPU.Flags, o.CPU.Bugs = true, mustPattern("^a"), mustPattern("spectre")
 	o.Stat.SoftIRQ = true
+	o.Bcache.PriorityStats = true
 	o.Sysctl.Include = []string{"kernel.threads-max", "fs.file-nr:total,unused,max", "net.ipv4.tcp_rmem"}
 	o.Sysctl.Info = []string{"kernel.seccomp.actions_avail"}
 	return o

@@ -49,6 +49,8 @@ func TestLikeNodeExporter(t *testing.T) {
 		"--collector.netclass.ignore-invalid-speed", "--collector.netclass.ignored-devices=(dmz|int)",
 		"--collector.cpu.info", "--collector.cpu.info.bugs-include=^(cpu_meltdown|spectre_.*|mds)$",
 		"--collector.cpu.info.flags-include=^(aes|avx.?|constant_tsc)$",
+		"--collector.bcache.priorityStats",
+		"--collector.hwmon.chip-include=(applesmc|asus_nb_wmi|coretemp|hwmon4|ieee80211|nct6779)",
 		"--collector.netdev.device-include=lo", "--collector.stat.softirq")
 	require.NoError(t, err)
 	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -92,6 +94,8 @@ func TestLikeNodeExporter(t *testing.T) {
 // beforehand.
 func namedByKernel(family string) bool {
 	return slices.ContainsFunc([]string{
+		"node_bcachefs_",
+		"node_hwmon_",
 		"node_lnstat_",
 		"node_memory_",
 		"node_netstat_",
@@ -99,6 +103,7 @@ func namedByKernel(family string) bool {
 		"node_sockstat_",
 		"node_sysctl_",
 		"node_vmstat_",
+		"node_zfs_",
 	}, func(prefix string) bool { return strings.HasPrefix(family, prefix) })
 }
 
