@@ -234,12 +234,16 @@ func (c *Controller) watch(ctx context.Context) error {
 	return err
 }
 
-// trim drops what nobody reads and what can be large.
+// trim drops what nobody reads and what can be large. It changes a copy: a watch
+// may have given the object to others too.
 func trim(obj any) (any, error) {
-	if u, ok := obj.(*unstructured.Unstructured); ok {
-		u.SetManagedFields(nil)
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return obj, nil
 	}
-	return obj, nil
+	u = u.DeepCopy()
+	u.SetManagedFields(nil)
+	return u, nil
 }
 
 // watch is one watch of the objects.
