@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -417,6 +418,23 @@ func answered(t *testing.T, ns string) {
 	})
 }
 
+// scraped waits until each server has rates of the pods of a namespace: the
+// Service leads to one of them, and in an upgrade to the other, which may have
+// seen a new pod once by then.
+func scraped(t *testing.T, ns string) {
+	query := url.QueryEscape(fmt.Sprintf("rate(http_requests_total{namespace=%q}[1m])", ns))
+	for _, p := range pods(t, story.Namespace, map[string]string{"app.kubernetes.io/component": "server"}, 2) {
+		path := "/api/v1/namespaces/" + p.Namespace + "/pods/http:" + p.Name + ":9090/proxy/api/v1/query?query=" + query
+		cluster.Eventually(t, 2*time.Minute, func() error {
+			body, err := shared.cluster.Kubectl(t.Context(), "get", "--raw", path)
+			if err == nil && !strings.Contains(body, `"value":[`) {
+				err = fmt.Errorf("%s has no rates yet: %s", p.Name, body)
+			}
+			return err
+		})
+	}
+}
+
 func chartUpgrade(t *testing.T) {
 	ns := namespace(t)
 	require.NoError(t, setup.Load(t.Context(), shared.cluster, image.Strata(shared.root, "strata-app")))
@@ -425,6 +443,7 @@ func chartUpgrade(t *testing.T) {
 	_, err := get(t.Context(), "http://"+pod.Status.PodIP+":8180/")
 	require.NoError(t, err)
 	answered(t, ns)
+	scraped(t, ns)
 
 	change := []string{"upgrade", "strata", chart(), "--reset-then-reuse-values", "--set", "core.metricResolution=14s,scrapeInterval=14s"}
 	for _, args := range [][]string{change, {"rollback", "strata"}} {
