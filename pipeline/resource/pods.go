@@ -89,32 +89,12 @@ func (r *Pods) List(ctx context.Context, options *internalversion.ListOptions) (
 	}
 	snapshot, now := r.snapshots.Snapshot(), metav1.Now()
 	list := &metrics.PodMetricsList{Items: make([]metrics.PodMetrics, 0, len(pods))}
-	find := finder(snapshot, namespace, pods)
 	for _, p := range pods {
-		if s := find(p.Namespace, p.Name); s != nil {
+		if s := snapshot.pod(p.Namespace, p.Name); s != nil {
 			list.Items = append(list.Items, podMetrics(p, s, now))
 		}
 	}
 	return list, nil
-}
-
-// finder looks up a few pods one by one, and many in one pass over the nodes.
-func finder(s *Snapshot, namespace string, pods []*metav1.PartialObjectMetadata) func(namespace, name string) *podState {
-	const few = 8
-	if len(pods) <= few {
-		return s.pod
-	}
-	found := make(map[podName]*podState, len(pods))
-	for _, p := range pods {
-		found[podName{p.Namespace, p.Name}] = nil
-	}
-	s.fill(namespace, found)
-	return func(namespace, name string) *podState {
-		if p := found[podName{namespace, name}]; p != nil && p.ok {
-			return p
-		}
-		return nil
-	}
 }
 
 // list gives the running pods that the selectors ask for, sorted as the API server does.

@@ -12,6 +12,7 @@ import (
 // a reader may keep it as long as it likes.
 type Snapshot struct {
 	nodes          []*nodeState // sorted by name
+	index          *podIndex
 	withNode, pods int
 	twice          int // pods read twice: restarts at one moment do not make us unready
 }
@@ -54,7 +55,11 @@ func prefer(a, b *podState) bool { return b == nil || a.since < b.since }
 // pod gives the state of a pod whose usage is known, nil when there is none.
 func (s *Snapshot) pod(namespace, name string) *podState {
 	var found *podState
-	for _, n := range s.nodes {
+	for node := range s.index.nodes(namespace, name) {
+		n := s.state(node)
+		if n == nil {
+			continue
+		}
 		i, ok := slices.BinarySearchFunc(n.pods, name, func(p podState, name string) int { return comparePod(&p, namespace, name) })
 		if ok && prefer(&n.pods[i], found) {
 			found = &n.pods[i]
@@ -66,31 +71,6 @@ func (s *Snapshot) pod(namespace, name string) *podState {
 	return found
 }
 
-// podName is the name of a pod in its namespace.
-type podName struct{ namespace, name string }
-
-// fill looks up the pods that are keys of found, those without usage too; all
-// are of the namespace unless that is empty.
-func (s *Snapshot) fill(namespace string, found map[podName]*podState) {
-	for _, n := range s.nodes {
-		pods := n.pods
-		if namespace != "" {
-			from, _ := slices.BinarySearchFunc(pods, namespace, func(p podState, ns string) int { return strings.Compare(p.namespace, ns) })
-			pods = pods[from:]
-		}
-		for i := range pods {
-			p := &pods[i]
-			if namespace != "" && p.namespace != namespace {
-				break
-			}
-			name := podName{p.namespace, p.name}
-			if before, wanted := found[name]; wanted && prefer(p, before) {
-				found[name] = p
-			}
-		}
-	}
-}
-
 // store holds the snapshot of the moment. Readers load it without a lock;
 // writers replace the state of one node, one writer at a time.
 type store struct {
@@ -100,7 +80,7 @@ type store struct {
 
 func newStore() *store {
 	s := &store{}
-	s.snapshot.Store(&Snapshot{})
+	s.snapshot.Store(&Snapshot{index: newPodIndex()})
 	return s
 }
 
@@ -114,10 +94,12 @@ func (s *store) put(n *nodeState) {
 	i, found := old.find(n.name)
 	nodes := make([]*nodeState, 0, len(old.nodes)+1)
 	nodes = append(append(nodes, old.nodes[:i]...), n)
+	var before *nodeState
 	if found {
+		before = old.nodes[i]
 		i++
 	}
-	s.publish(append(nodes, old.nodes[i:]...))
+	s.publish(append(nodes, old.nodes[i:]...), old.index.replace(before, n))
 }
 
 // drop forgets a node.
@@ -126,12 +108,12 @@ func (s *store) drop(name string) {
 	defer s.writing.Unlock()
 	old := s.load()
 	if i, found := old.find(name); found {
-		s.publish(slices.Concat(old.nodes[:i], old.nodes[i+1:]))
+		s.publish(slices.Concat(old.nodes[:i], old.nodes[i+1:]), old.index.replace(old.nodes[i], nil))
 	}
 }
 
-func (s *store) publish(nodes []*nodeState) {
-	next := &Snapshot{nodes: nodes}
+func (s *store) publish(nodes []*nodeState, index *podIndex) {
+	next := &Snapshot{nodes: nodes, index: index}
 	for _, n := range nodes {
 		if n.hasNode && n.node.ok {
 			next.withNode++

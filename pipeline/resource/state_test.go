@@ -106,15 +106,6 @@ func TestSnapshotBelievesTheNodeThatNamedAPodFirst(t *testing.T) {
 	fill("old", 1000, 20e9)
 	s := st.load()
 	require.Equal(t, uint64(2e9), s.pod("ns", "p").containers[0].nanocores())
-	filled := func(namespace string) map[podName]*podState {
-		found := map[podName]*podState{{"ns", "p"}: nil, {"ns", "unknown"}: nil}
-		s.fill(namespace, found)
-		return found
-	}
-	require.NotNil(t, s.pod("ns", "p"))
-	require.Equal(t, map[podName]*podState{{"ns", "p"}: s.pod("ns", "p"), {"ns", "unknown"}: nil}, filled("ns"))
-	require.Equal(t, filled("ns"), filled(""))
-	require.Equal(t, map[podName]*podState{{"ns", "p"}: nil, {"ns", "unknown"}: nil}, filled("n"))
 	require.Nil(t, s.pod("ns", "q"))
 	st.drop("old")
 	require.Equal(t, uint64(5e9), st.load().pod("ns", "p").containers[0].nanocores())
