@@ -30,6 +30,12 @@ const (
 	DefaultMaxValues = 100_000
 	// queued is how many entries may wait to be appended.
 	queued = 1024
+	// gather is how long entries wait for others to be appended with: one commit
+	// for all, and not beside the answer that is still being written.
+	gather = 250 * time.Millisecond
+	// together is how many values one commit has, or the few more of its last
+	// entry: the store's buffers grow with it.
+	together = 4096
 )
 
 // The APIs that a question can be put to.
@@ -213,28 +219,42 @@ func (j *Journal) Entries(f Filter) []*Entry {
 	return out
 }
 
-// Run appends what is recorded to the store until ctx ends.
+// Run appends what is recorded to the store until ctx ends, and then the rest.
 func (j *Journal) Run(ctx context.Context) error {
 	if j == nil || j.o.Store == nil {
 		<-ctx.Done()
 		return nil
 	}
-	refs := map[string]*refs{}
+	w := newWriter(j.o.Store)
+	var batch []*Entry
+	values := 0              // in the batch
+	var due <-chan time.Time // nil while the batch is empty
 	for {
 		select {
 		case <-ctx.Done():
+			j.say(len(batch), w.append(context.WithoutCancel(ctx), batch))
 			return nil
 		case e := <-j.queue:
-			j.say(j.append(ctx, e, refs))
+			batch = append(batch, e)
+			if len(batch) == 1 {
+				due = time.After(gather)
+			}
+			if values += e.size(); values < together {
+				continue
+			}
+		case <-due:
 		}
+		j.say(len(batch), w.append(ctx, batch))
+		clear(batch)
+		batch, values, due = batch[:0], 0, nil
 	}
 }
 
-// say logs a failure when it begins and when it is over.
-func (j *Journal) say(err error) {
+// say logs a failure to append entries when it begins and when it is over.
+func (j *Journal) say(entries int, err error) {
 	switch {
 	case err != nil:
-		j.dropped.Inc()
+		j.dropped.Add(float64(entries))
 		if !j.failing {
 			j.o.Logger.Warn("Answers to autoscalers cannot be stored; they are kept in memory", "err", err)
 		}

@@ -22,6 +22,13 @@ const (
 	FailedSeries = "strata_autoscaler_answer_failed"
 )
 
+// writer appends entries. It is used by one goroutine.
+type writer struct {
+	store storage.Appendable
+	known map[string]map[string]*refs // by the labels of an entry and by object
+	refs  int
+}
+
 // refs are the store's short names of one object's series. 0 is not known yet.
 type refs struct {
 	value, age   labels.Labels
@@ -31,17 +38,34 @@ type refs struct {
 // maxRefs bounds the memory of short names; beyond it they are learnt anew.
 const maxRefs = 100_000
 
-func (j *Journal) append(ctx context.Context, e *Entry, known map[string]*refs) error {
-	if len(known)+len(e.Values) > maxRefs {
-		clear(known)
+func newWriter(store storage.Appendable) *writer {
+	return &writer{store: store, known: map[string]map[string]*refs{}}
+}
+
+// append appends all of the entries or, with an error, none.
+func (w *writer) append(ctx context.Context, entries []*Entry) error {
+	if len(entries) == 0 {
+		return nil
 	}
-	app := j.o.Store.Appender(ctx)
-	at := e.Time.UnixMilli()
-	var errs []error
+	app := w.store.Appender(ctx)
+	for _, e := range entries {
+		// A store that refuses one sample refuses most: the first reason is enough.
+		if err := w.entry(app, e); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", &e.Question, err), app.Rollback())
+		}
+	}
+	if err := app.Commit(); err != nil {
+		return fmt.Errorf("%d answers: %w", len(entries), err)
+	}
+	return nil
+}
+
+func (w *writer) entry(app storage.Appender, e *Entry) error {
+	var refused error
 	add := func(ref storage.SeriesRef, l labels.Labels, v float64) storage.SeriesRef {
-		ref, err := app.Append(ref, l, at, v)
-		if err != nil && !tolerable(err) {
-			errs = append(errs, err)
+		ref, err := app.Append(ref, l, e.Time.UnixMilli(), v)
+		if err != nil && !tolerable(err) && refused == nil {
+			refused = err
 		}
 		return ref
 	}
@@ -51,32 +75,39 @@ func (j *Journal) append(ctx context.Context, e *Entry, known map[string]*refs) 
 	}
 	b := e.labels()
 	add(0, b.Set(model.MetricNameLabel, FailedSeries).Labels(), failed)
-	id := b.Labels().String()
+	objects := w.objects(b.Labels().String(), len(e.Values))
 	for i := range e.Values {
 		v := &e.Values[i]
-		key := v.Object + "\xff" + id
-		r := known[key]
+		r := objects[v.Object]
 		if r == nil {
 			b.Set("object", v.Object)
 			r = &refs{
 				value: b.Set(model.MetricNameLabel, AnswerSeries).Labels(),
 				age:   b.Set(model.MetricNameLabel, AgeSeries).Labels(),
 			}
-			known[key] = r
+			objects[v.Object] = r
+			w.refs++
 		}
 		if !v.Stale {
 			r.valueR = add(r.valueR, r.value, v.Value)
 		}
 		r.ageR = add(r.ageR, r.age, e.Time.Sub(v.Time).Seconds())
 	}
-	// A store that refuses one sample refuses most: the first reason is enough.
-	if len(errs) > 0 {
-		return errors.Join(fmt.Errorf("%s: %w", &e.Question, errs[0]), app.Rollback())
+	return refused
+}
+
+// objects are the short names of an entry's objects, with room for some more.
+func (w *writer) objects(entry string, more int) map[string]*refs {
+	if w.refs+more > maxRefs {
+		clear(w.known)
+		w.refs = 0
 	}
-	if err := app.Commit(); err != nil {
-		return fmt.Errorf("%s: %w", &e.Question, err)
+	objects := w.known[entry]
+	if objects == nil {
+		objects = map[string]*refs{}
+		w.known[entry] = objects
 	}
-	return nil
+	return objects
 }
 
 // labels are those that all series of an entry have.
