@@ -83,7 +83,7 @@ func (c *compiler) sample(r *Rule) (Objects, error) {
 		o.Series = "up"
 	}
 	if r.kind == kindRules {
-		o.Resource, o.Names = namespaces, []string{"default"}
+		o.Resource, o.Names = namespaces, Select("default")
 		for _, label := range r.labels.order {
 			o.Resource = r.labels.overrides[label]
 		}

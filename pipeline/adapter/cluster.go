@@ -24,9 +24,9 @@ import (
 // ObjectLister names objects of the cluster.
 type ObjectLister interface {
 	// ObjectNames are the names of the objects that a selector selects in a
-	// namespace, "" for resources without namespaces, in no order. ErrNotListed
-	// means that they cannot be known yet.
-	ObjectNames(ctx context.Context, gvr schema.GroupVersionResource, namespace string, selector labels.Selector) ([]string, error)
+	// namespace, "" for resources without namespaces. While they stay the same, it
+	// should be the same Selection. ErrNotListed means that they cannot be known yet.
+	ObjectNames(ctx context.Context, gvr schema.GroupVersionResource, namespace string, selector labels.Selector) (*Selection, error)
 }
 
 // How a Lister keeps what it has listed.
@@ -56,6 +56,8 @@ type Lister struct {
 	now    func() time.Time
 	pods   cache.SharedIndexInformer
 
+	selections podSelections
+
 	mu     sync.Mutex // guards listed, not held while listing
 	listed map[listKey]*listing
 }
@@ -68,7 +70,7 @@ type listKey struct {
 // listing is a list that is there or being made.
 type listing struct {
 	done  chan struct{} // closed when names and err are there
-	names []string
+	names *Selection
 	err   error
 	until time.Time
 }
@@ -88,6 +90,9 @@ func NewLister(o ListerOptions) (*Lister, error) {
 		return nil, fmt.Errorf("watch pods: %w", err)
 	}
 	if err := l.pods.SetWatchErrorHandlerWithContext(l.watchFailed); err != nil {
+		return nil, fmt.Errorf("watch pods: %w", err)
+	}
+	if err := l.selections.watch(l.pods); err != nil {
 		return nil, fmt.Errorf("watch pods: %w", err)
 	}
 	return l, nil
@@ -124,9 +129,9 @@ func (l *Lister) Run(ctx context.Context) error {
 func (l *Lister) HasSynced() bool { return l.pods.HasSynced() }
 
 // ObjectNames implements ObjectLister.
-func (l *Lister) ObjectNames(ctx context.Context, gvr schema.GroupVersionResource, namespace string, selector labels.Selector) ([]string, error) {
+func (l *Lister) ObjectNames(ctx context.Context, gvr schema.GroupVersionResource, namespace string, selector labels.Selector) (*Selection, error) {
 	if gvr == podResource() && l.pods.HasSynced() {
-		return l.watched(namespace, selector)
+		return l.selections.of(l.pods.GetIndexer(), namespace, selector)
 	}
 	k := listKey{gvr: gvr, namespace: namespace, selector: selector.String()}
 	l.mu.Lock()
@@ -149,20 +154,6 @@ func (l *Lister) ObjectNames(ctx context.Context, gvr schema.GroupVersionResourc
 	}
 }
 
-func (l *Lister) watched(namespace string, selector labels.Selector) ([]string, error) {
-	objs, err := l.pods.GetIndexer().ByIndex(cache.NamespaceIndex, namespace)
-	if err != nil {
-		return nil, fmt.Errorf("pods of namespace %s: %w", namespace, err)
-	}
-	names := make([]string, 0, len(objs))
-	for _, o := range objs {
-		if m, ok := o.(*metav1.PartialObjectMetadata); ok && selector.Matches(labels.Set(m.Labels)) {
-			names = append(names, m.Name)
-		}
-	}
-	return names, nil
-}
-
 // list fills a listing. One that failed is not remembered.
 func (l *Lister) list(ctx context.Context, k listKey, e *listing) {
 	// Others wait for it too: that the first one gave up does not end it.
@@ -178,7 +169,7 @@ func (l *Lister) list(ctx context.Context, k listKey, e *listing) {
 	close(e.done)
 }
 
-func (l *Lister) call(ctx context.Context, k listKey) ([]string, error) {
+func (l *Lister) call(ctx context.Context, k listKey) (*Selection, error) {
 	var client metadata.ResourceInterface = l.client.Resource(k.gvr)
 	if k.namespace != "" {
 		client = l.client.Resource(k.gvr).Namespace(k.namespace)
@@ -194,7 +185,7 @@ func (l *Lister) call(ctx context.Context, k listKey) ([]string, error) {
 			names = append(names, page.Items[i].Name)
 		}
 		if o.Continue = page.Continue; o.Continue == "" {
-			return names, nil
+			return Select(names...), nil
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestListerPods(t *testing.T) {
 	ask := func() []string {
 		names, err := l.ObjectNames(t.Context(), podResource(), "ns", web)
 		require.NoError(t, err)
-		return slices.Sorted(slices.Values(names))
+		return slices.Sorted(slices.Values(names.Names()))
 	}
 	require.Equal(t, []string{"web-0", "web-1"}, ask(), "listed before the watch is there")
 
@@ -66,6 +66,18 @@ func TestListerPods(t *testing.T) {
 	require.NoError(t, gone)
 	require.Eventually(t, func() bool { return len(ask()) == 1 }, 10*time.Second, time.Millisecond)
 	require.Equal(t, before, lists(client))
+	same := func() bool {
+		first, err := l.ObjectNames(t.Context(), podResource(), "ns", web)
+		require.NoError(t, err)
+		second, err := l.ObjectNames(t.Context(), podResource(), "ns", web)
+		require.NoError(t, err)
+		return first == second
+	}
+	require.Eventually(t, same, 10*time.Second, time.Millisecond, "nothing changes: it is not looked for again")
+	api := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "api-0", Labels: map[string]string{"app": "web"}}}
+	require.NoError(t, client.Tracker().Update(podResource(), api, "ns"))
+	require.Eventually(t, func() bool { return slices.Equal([]string{"api-0", "web-1"}, ask()) }, 10*time.Second, time.Millisecond)
 	for _, o := range l.pods.GetStore().List() {
 		require.NotContains(t, o.(*metav1.PartialObjectMetadata).Annotations, "big")
 	}
@@ -96,7 +108,7 @@ func TestListerLists(t *testing.T) {
 		require.NoError(t, err)
 		names, err := l.ObjectNames(t.Context(), nodes, "", s)
 		require.NoError(t, err)
-		require.Len(t, names, want)
+		require.Len(t, names.Names(), want)
 		require.Equal(t, wantLists, lists(client))
 	}
 	f("", 2, 1)

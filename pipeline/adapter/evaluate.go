@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -48,7 +49,7 @@ func (a *Answer) Stale() bool { return a.limit > 0 && a.Age > a.limit }
 // metric one of each series of the result. Stale ones are among them. An error
 // is of the rule unless it is ErrSelector, of the context, or tsdb.ErrNotReady.
 func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector klabels.Selector) ([]Answer, error) {
-	expr, label, err := r.expression(o, selector)
+	expr, label, err := o.expression(r, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +66,12 @@ func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector kla
 		return nil, errScalar
 	}
 	out := make([]Answer, 0, len(vec))
-	objects := make(map[string]int, len(vec))
-	for i, s := range vec {
+	var objects map[string]int // by name; nil where each can have one value only
+	if label != "" && slices.ContainsFunc(vec, func(s promql.Sample) bool { return s.Metric.Len() != 1 }) {
+		objects = make(map[string]int, len(vec))
+	}
+	for i := range vec {
+		s := &vec[i]
 		if s.H != nil || math.IsNaN(s.F) || math.IsInf(s.F, 0) {
 			continue
 		}
@@ -90,7 +95,9 @@ func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector kla
 			out[j] = ans
 			continue
 		}
-		objects[ans.Object] = len(out)
+		if objects != nil {
+			objects[ans.Object] = len(out)
+		}
 		out = append(out, ans)
 	}
 	return out, nil

@@ -28,8 +28,16 @@ type Objects struct {
 	Resource schema.GroupResource
 	// Namespace holds them; "" for objects without one.
 	Namespace string
-	// Names are the objects' names.
-	Names []string
+	// Names are the objects' names; nil for an external metric.
+	Names *Selection
+}
+
+// expression is the rule's query about the objects, see Rule.expression.
+func (o Objects) expression(r *Rule, selector labels.Selector) (expr, label string, err error) {
+	if o.Names == nil {
+		return r.expression(o, selector)
+	}
+	return o.Names.expression(r, o, selector)
 }
 
 // queryArgs are what a metricsQuery may use, under the names of
@@ -155,7 +163,7 @@ func (r *Rule) expression(o Objects, selector labels.Selector) (expr, label stri
 		if label, err = r.labels.labelFor(o.Resource); err != nil {
 			return "", "", err
 		}
-		m.names(label, o.Names)
+		m.names(label, o.Names.Names())
 		args.GroupBySlice = []string{label}
 		args.GroupBy = label
 	}

@@ -48,8 +48,8 @@ func TestExpression(t *testing.T) {
 		require.Equal(t, "pod", label)
 	}
 	const usual = "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
-	one := Objects{Series: "m", Resource: pod, Namespace: "ns", Names: []string{"a"}}
-	two := Objects{Series: "m", Resource: pod, Namespace: "ns", Names: []string{"a.b", "c-d"}}
+	one := Objects{Series: "m", Resource: pod, Namespace: "ns", Names: Select("a")}
+	two := Objects{Series: "m", Resource: pod, Namespace: "ns", Names: Select("a.b", "c-d")}
 	f(usual, "", one, `sum(m{namespace="ns",pod="a"}) by (pod)`)
 	f(usual, "", two, `sum(m{namespace="ns",pod=~"a\\.b|c-d"}) by (pod)`)
 	f(usual, "z=1,b in (y,x.z),!c,d,e!=5", one, `sum(m{b=~"x.z|y",c="",d!="",e!="5",z="1",namespace="ns",pod="a"}) by (pod)`)
@@ -60,7 +60,7 @@ func TestExpression(t *testing.T) {
 
 func TestExpressionErrors(t *testing.T) {
 	t.Parallel()
-	o := Objects{Series: "m", Resource: schema.GroupResource{Resource: "pods"}, Namespace: "ns", Names: []string{"a"}}
+	o := Objects{Series: "m", Resource: schema.GroupResource{Resource: "pods"}, Namespace: "ns", Names: Select("a")}
 	_, _, err := rule(t, kindRules, podRule("m")).expression(o, requirement(t, "a", selection.GreaterThan, "1"))
 	require.ErrorIs(t, err, ErrSelector)
 	_, _, err = rule(t, kindRules, podRule("m")).expression(o, klabels.Nothing())
@@ -86,7 +86,7 @@ func FuzzExpression(f *testing.F) {
 			t.Skip()
 		}
 		r := rule(t, kindRules, podRule("sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)"))
-		o := Objects{Series: series, Resource: schema.GroupResource{Resource: "pods"}, Namespace: ns, Names: []string{name1, name2}}
+		o := Objects{Series: series, Resource: schema.GroupResource{Resource: "pods"}, Namespace: ns, Names: Select(name1, name2)}
 		s, err := klabels.NewRequirement("k", selection.In, []string{"a.b"})
 		require.NoError(t, err)
 		m := matchers{values: map[string]string{}}

@@ -107,7 +107,7 @@ func mapper() meta.RESTMapper {
 // objects is an ObjectLister of objects that are known beforehand.
 type objects []metav1.PartialObjectMetadata
 
-func (o objects) ObjectNames(_ context.Context, gvr schema.GroupVersionResource, namespace string, s klabels.Selector) ([]string, error) {
+func (o objects) ObjectNames(_ context.Context, gvr schema.GroupVersionResource, namespace string, s klabels.Selector) (*Selection, error) {
 	var names []string
 	for _, m := range o {
 		plural, _ := meta.UnsafeGuessKindToResource(m.GroupVersionKind())
@@ -115,7 +115,7 @@ func (o objects) ObjectNames(_ context.Context, gvr schema.GroupVersionResource,
 			names = append(names, m.Name)
 		}
 	}
-	return names, nil
+	return Select(names...), nil
 }
 
 // pods are objects for tests, ns/name.

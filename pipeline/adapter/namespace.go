@@ -145,9 +145,9 @@ func (r *Rule) namespaceExpression(o Objects, selector klabels.Selector) (string
 	}
 	asked := commaEach(m.text)
 	objects := ""
-	if r.label != "" && len(o.Names) > 0 {
+	if names := o.Names.Names(); r.label != "" && len(names) > 0 {
 		m = matchers{values: map[string]string{}}
-		m.names(r.label, o.Names)
+		m.names(r.label, names)
 		objects = commaEach(m.text)
 	}
 	var b strings.Builder

@@ -45,11 +45,12 @@ func (a *Adapter) GetMetricByName(ctx context.Context, name types.NamespacedName
 	if err != nil {
 		return nil, err
 	}
-	answers, err := a.ask(ctx, c, Objects{Series: c.family, Resource: res.gvr.GroupResource(), Namespace: name.Namespace, Names: []string{name.Name}}, info, selector)
+	names := Select(name.Name)
+	answers, err := a.ask(ctx, c, Objects{Series: c.family, Resource: res.gvr.GroupResource(), Namespace: name.Namespace, Names: names}, info, selector)
 	if err != nil {
 		return nil, err
 	}
-	if answers = only(answers, []string{name.Name}); len(answers) > 0 {
+	if answers = only(answers, names); len(answers) > 0 {
 		rec.found(answers[0])
 		if answers[0].Stale() {
 			return nil, a.status(a.staleError(ctx, info.Metric+" of "+info.GroupResource.String()+" "+name.Name, &answers[0]))
@@ -75,7 +76,7 @@ func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, sel
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
+	if len(names.Names()) == 0 {
 		return nil, provider.NewMetricNotFoundError(info.GroupResource, info.Metric)
 	}
 	answers, err := a.ask(ctx, c, Objects{Series: c.family, Resource: res.gvr.GroupResource(), Namespace: namespace, Names: names}, info, metricSelector)
@@ -98,12 +99,8 @@ func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, sel
 }
 
 // only are the answers about objects of these names, in the memory of all.
-func only(all []Answer, names []string) []Answer {
-	asked := make(map[string]bool, len(names))
-	for _, n := range names {
-		asked[n] = true
-	}
-	return slices.DeleteFunc(all, func(ans Answer) bool { return !asked[ans.Object] })
+func only(all []Answer, names *Selection) []Answer {
+	return slices.DeleteFunc(all, func(ans Answer) bool { return !names.Has(ans.Object) })
 }
 
 // ListAllMetrics implements provider.CustomMetricsProvider. The list may be
@@ -190,7 +187,7 @@ func (a *Adapter) ask(ctx context.Context, c *candidate, o Objects, info provide
 	return answers, nil
 }
 
-func (a *Adapter) objectNames(ctx context.Context, res *resource, namespace string, selector labels.Selector) ([]string, error) {
+func (a *Adapter) objectNames(ctx context.Context, res *resource, namespace string, selector labels.Selector) (*Selection, error) {
 	if a.lister == nil {
 		return nil, unavailable("no cluster is connected to list objects of")
 	}

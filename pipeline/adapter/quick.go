@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -33,6 +35,8 @@ type quickQuery struct {
 	hints    storage.SelectHints
 	by       []string
 	window   int64 // ms
+
+	last atomic.Pointer[grouping] // of the last evaluation
 }
 
 // newQuick gives nil for an expression of another shape.
@@ -72,13 +76,13 @@ func bare(e parser.Expr) parser.Expr {
 	}
 }
 
-// group is one sample of the result.
+// group is one sample of the result while it is made.
 type group struct {
-	labels labels.Labels
 	sum    float64
 	lost   float64 // the low bits that sum could not hold
 	any    bool    // a series has a value
-	oldest Age
+	newest int64   // ms, of the series whose newest sample is the oldest
+	oldest labels.Labels
 }
 
 func (g *group) add(v float64) {
@@ -95,6 +99,18 @@ func (g *group) add(v float64) {
 	g.sum = t
 }
 
+// maxGrouping is how many series a grouping is remembered of, at some 50 bytes
+// each; their labels are the store's.
+const maxGrouping = 20_000
+
+// grouping says which series go into which sample of the result. It is never
+// changed: evaluations that run side by side share it.
+type grouping struct {
+	series []labels.Labels // in the order in which the store gave them
+	group  []int           // of each
+	groups []labels.Labels // what they have of the labels
+}
+
 // evaluate answers from a store.
 func (q *quickQuery) evaluate(ctx context.Context, store storage.Queryable, at time.Time) (promql.Vector, []Age, annotations.Annotations, error) {
 	end := at.UnixMilli()
@@ -106,10 +122,13 @@ func (q *quickQuery) evaluate(ctx context.Context, store storage.Queryable, at t
 	hints := q.hints
 	hints.Start, hints.End = start+1, end
 	set := querier.Select(ctx, false, &hints, q.selector.LabelMatchers...)
-	r := quickRun{q: q, enh: promql.EvalNodeHelper{Ts: end}, groups: map[string]*group{}}
-	for err == nil && set.Next() {
+	r := quickRun{q: q, enh: promql.EvalNodeHelper{Ts: end}, before: q.last.Load()}
+	if r.before != nil {
+		r.groups = make([]group, len(r.before.groups))
+	}
+	for n := 0; err == nil && set.Next(); n++ {
 		if err = ctx.Err(); err == nil {
-			err = r.series(set.At(), start, end)
+			err = r.series(n, set.At(), start, end)
 		}
 	}
 	notes := r.notes
@@ -117,31 +136,46 @@ func (q *quickQuery) evaluate(ctx context.Context, store storage.Queryable, at t
 	if err := errors.Join(err, set.Err(), querier.Close()); err != nil {
 		return nil, nil, notes, err
 	}
-	vec, ages := make(promql.Vector, 0, len(r.order)), make([]Age, 0, len(r.order))
-	for _, g := range r.order {
-		if g.any {
-			vec = append(vec, promql.Sample{T: end, F: g.sum + g.lost, Metric: g.labels})
-			ages = append(ages, g.oldest)
-		}
+	if r.own != nil && len(r.own.series) <= maxGrouping {
+		q.last.Store(r.own)
 	}
+	vec, ages := r.result(end)
 	return vec, ages, notes, nil
 }
 
 // quickRun is one evaluation; its buffers serve all series.
 type quickRun struct {
-	q       *quickQuery
-	enh     promql.EvalNodeHelper
-	it      chunkenc.Iterator
-	points  []promql.FPoint
-	matrix  [1]promql.Series
-	key     []byte
-	builder labels.ScratchBuilder
-	groups  map[string]*group
-	order   []*group
-	notes   annotations.Annotations
+	q      *quickQuery
+	enh    promql.EvalNodeHelper
+	it     chunkenc.Iterator
+	points []promql.FPoint
+	matrix [1]promql.Series
+	groups []group
+	notes  annotations.Annotations
+
+	before *grouping      // of the last evaluation, nil for none
+	own    *grouping      // of this one, nil while before is right
+	index  map[string]int // of own's groups, by the values of the labels
 }
 
-func (r *quickRun) series(s storage.Series, start, end int64) error {
+func (r *quickRun) result(end int64) (promql.Vector, []Age) {
+	vec, ages := make(promql.Vector, 0, len(r.groups)), make([]Age, 0, len(r.groups))
+	of := r.own
+	if of == nil {
+		of = r.before
+	}
+	for i := range r.groups {
+		if g := &r.groups[i]; g.any {
+			vec = append(vec, promql.Sample{T: end, F: g.sum + g.lost, Metric: of.groups[i]})
+			ages = append(ages, Age{Time: time.UnixMilli(g.newest), Series: g.oldest})
+		}
+	}
+	return vec, ages
+}
+
+func (r *quickRun) series(n int, s storage.Series, start, end int64) error {
+	l := s.Labels()
+	g := r.group(n, l)
 	r.it = s.Iterator(r.it)
 	r.points = r.points[:0]
 	for kind := r.it.Seek(start + 1); kind != chunkenc.ValNone; kind = r.it.Next() {
@@ -159,10 +193,8 @@ func (r *quickRun) series(s storage.Series, start, end int64) error {
 	if err := r.it.Err(); err != nil || len(r.points) == 0 {
 		return err
 	}
-	l := s.Labels()
-	g := r.group(l)
-	if newest := time.UnixMilli(r.points[len(r.points)-1].T); g.oldest.Time.IsZero() || newest.Before(g.oldest.Time) {
-		g.oldest = Age{Time: newest, Series: l}
+	if newest := r.points[len(r.points)-1].T; g.oldest.IsEmpty() || newest < g.newest {
+		g.newest, g.oldest = newest, l
 	}
 	r.matrix[0] = promql.Series{Metric: l, Floats: r.points}
 	r.enh.Out = r.enh.Out[:0]
@@ -174,32 +206,52 @@ func (r *quickRun) series(s storage.Series, start, end int64) error {
 	return nil
 }
 
-// group is that of a series: what it has of the labels.
-func (r *quickRun) group(l labels.Labels) *group {
-	r.key = r.key[:0]
+// group is that of the series that the store gave as the nth. The series are
+// nearly always those of the last time, and their labels the same strings.
+func (r *quickRun) group(n int, l labels.Labels) *group {
+	if r.own == nil && r.before != nil && n < len(r.before.series) && labels.Equal(r.before.series[n], l) {
+		return &r.groups[r.before.group[n]]
+	}
+	if r.own == nil {
+		r.begin(n)
+	}
+	var buf [128]byte
+	key := buf[:0]
 	for _, name := range r.q.by {
-		r.key = append(append(r.key, l.Get(name)...), 0xff) // in no UTF-8
+		key = append(append(key, l.Get(name)...), 0xff) // in no UTF-8
 	}
-	g := r.groups[string(r.key)]
-	if g != nil {
-		return g
+	i, ok := r.index[string(key)]
+	if !ok {
+		i = len(r.own.groups)
+		r.index[string(key)] = i
+		r.own.groups = append(r.own.groups, r.q.groupLabels(l))
+		r.groups = append(r.groups, group{})
 	}
-	r.builder.Reset()
-	for i, name := range r.q.by {
-		v := l.Get(name)
-		twice := false
-		for _, before := range r.q.by[:i] {
-			twice = twice || before == name
+	r.own.series, r.own.group = append(r.own.series, l), append(r.own.group, i)
+	return &r.groups[i]
+}
+
+// begin makes a grouping of the run's own, with the n series that were as
+// before.
+func (r *quickRun) begin(n int) {
+	groups := r.groups
+	before := r.before
+	r.own, r.index, r.groups = &grouping{}, map[string]int{}, nil
+	for i := range n {
+		*r.group(i, before.series[i]) = groups[before.group[i]]
+	}
+}
+
+// groupLabels are what a series has of the labels.
+func (q *quickQuery) groupLabels(l labels.Labels) labels.Labels {
+	var b labels.ScratchBuilder
+	for i, name := range q.by {
+		if v := l.Get(name); v != "" && !slices.Contains(q.by[:i], name) {
+			b.Add(name, v)
 		}
-		if v != "" && !twice {
-			r.builder.Add(name, v)
-		}
 	}
-	r.builder.Sort()
-	g = &group{labels: r.builder.Labels()}
-	r.groups[string(r.key)] = g
-	r.order = append(r.order, g)
-	return g
+	b.Sort()
+	return b.Labels()
 }
 
 // maxQuick bounds the text of the queries that are remembered, in bytes: with

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,24 +42,33 @@ func TestNewQuick(t *testing.T) {
 
 // TestQuickIsTheEngine holds that a quick answer is the engine's, and that its
 // age is what was seen while the engine read, over counters that restart, end,
-// begin, pause, and lack labels.
+// begin, pause, and lack labels; and that it stays so while series come and the
+// same is asked again.
 func TestQuickIsTheEngine(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 40 {
 		st := teststorage.New(t)
-		for i := range 30 {
-			pairs := []string{"code", fmt.Sprint(i), "pod", fmt.Sprintf("p%d", random.IntN(8))}
-			if round%4 == 3 && random.IntN(10) == 0 {
-				pairs = pairs[:2]
+		code := 0
+		more := func() {
+			for range 15 {
+				code++
+				pairs := []string{"code", fmt.Sprint(code), "pod", fmt.Sprintf("p%d", random.IntN(8))}
+				if round%4 == 3 && random.IntN(10) == 0 {
+					pairs = pairs[:2]
+				}
+				load(t, st, counter(random, series("x", pairs...))...)
 			}
-			load(t, st, counter(random, series("x", pairs...))...)
 		}
+		more()
 		l := local(t, st)
-		for _, expr := range []string{
+		for n, expr := range slices.Repeat([]string{
 			`sum(rate(x[1m])) by (pod)`, `sum(increase(x{pod=~"p1|p2|p3"}[2m])) by (pod, code)`, `sum(rate(x[5m])) by (pod, pod)`,
 			`sum(rate(x[7s])) by (none)`, `sum(rate(none[1m])) by (pod)`,
-		} {
+		}, 4) {
+			if n%10 == 9 {
+				more()
+			}
 			at := testTime().Add(time.Duration(random.IntN(60_000)) * time.Millisecond)
 			vec, ages, _, ok := l.quick.ask(t.Context(), st, expr, at)
 			require.True(t, ok, expr)

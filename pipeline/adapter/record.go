@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	klabels "k8s.io/apimachinery/pkg/labels"
@@ -35,6 +36,7 @@ func (r *record) found(answers ...Answer) {
 	if r == nil {
 		return
 	}
+	r.entry.Values = slices.Grow(r.entry.Values, len(answers))
 	for i := range answers {
 		ans := &answers[i]
 		v := journal.Value{Object: ans.Object, Value: ans.Value, Time: ans.Time, Stale: ans.Stale()}

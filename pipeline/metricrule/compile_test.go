@@ -76,7 +76,7 @@ func TestNarrowing(t *testing.T) {
 			continue
 		}
 		values := func(names ...string) (map[string]float64, error) {
-			got, err := a.Evaluate(t.Context(), c.rule, adapter.Objects{Resource: schema.GroupResource{Resource: "pods"}, Namespace: "shop", Names: names}, klabels.Everything())
+			got, err := a.Evaluate(t.Context(), c.rule, adapter.Objects{Resource: schema.GroupResource{Resource: "pods"}, Namespace: "shop", Names: adapter.Select(names...)}, klabels.Everything())
 			out := map[string]float64{}
 			for i := range got {
 				out[got[i].Object] = got[i].Value
