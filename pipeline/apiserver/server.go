@@ -290,7 +290,7 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 	c.OpenAPIConfig, c.OpenAPIV3Config = openAPI(s.o)
 	c.AggregatedDiscoveryGroupManager = &currentDiscovery{ResourceManager: aggregated.NewResourceManager("apis"), groups: s.dynamicGroups(), serves: s.o.Serves}
 	c.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
-		s.groups.next = h
+		s.groups.next = newValues(h, s.o.Custom)
 		s.fair.next = s.groups
 		return handlerChain(s.fair, c)
 	}
