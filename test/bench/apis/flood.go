@@ -16,7 +16,7 @@ const floodOpen = 16
 // flood measures an autoscaler's reads while somebody else lists all pods of
 // the largest namespace as fast as it goes.
 func (b *bench) flood(ctx context.Context, s *stack) error {
-	quiet, err := s.ask(ctx, hpaUser, 10, latencyRate)
+	quiet, err := s.ask(ctx, hpaUser, 10, s.question(10), latencyRate)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (b *bench) flood(ctx context.Context, s *stack) error {
 	var floodErr error
 	var both sync.WaitGroup
 	both.Go(func() { flood, floodErr = load.Closed(ctx, []*load.Client{list}, floodOpen, latencyTime+4*time.Second) })
-	busy, err := s.ask(ctx, hpaUser, 10, latencyRate)
+	busy, err := s.ask(ctx, hpaUser, 10, s.question(10), latencyRate)
 	both.Wait()
 	if err != nil {
 		return fmt.Errorf("during the flood: %w", err)

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/strata-metrics/strata/test/bench/fakecluster"
 	"github.com/strata-metrics/strata/test/bench/figure"
 	"github.com/strata-metrics/strata/test/bench/load"
@@ -133,6 +135,11 @@ func (s *stack) question(pods int) string {
 	return s.base + "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + app(pods) + "/pods/*/" + metricName + "?labelSelector=" + url.QueryEscape("app=web")
 }
 
+// object is the question about one object, a namespace.
+func (s *stack) object() string {
+	return s.base + "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + app(10) + "/metrics/" + metricName
+}
+
 // client asks questions of one size as a user, and counts an answer that has
 // not all pods as failed.
 func (s *stack) client(user string, pods int, urls ...string) (*load.Client, error) {
@@ -246,26 +253,34 @@ func mega(bytes uint64) float64 { return float64(bytes) / 1e6 }
 func (b *bench) latencies(ctx context.Context, s *stack) error {
 	b.report.Note("peer of custom_pods_*: prometheus-adapter 0.12 with Prometheus 3, measured elsewhere (p50 of pods/*, RSS of both); it is no Go module")
 	for _, c := range []struct {
-		pods       int
-		rate, goal float64
+		name, url  string
+		objects    int
+		rate, goal float64 // goal of p99 in ms; 0 for none
 		peer       float64
-	}{{100, latencyRate, 2, adapterP50of100}, {1500, latencyRate / 5, 10, adapterP50of1500}} {
-		r, err := s.ask(ctx, hpaUser, c.pods, c.rate)
+	}{
+		{"custom_object_", s.object(), 1, latencyRate, 0, figure.Unknown()},
+		{"custom_pods_100_", s.question(100), 100, latencyRate, 2, adapterP50of100},
+		{"custom_pods_1500_", s.question(1500), 1500, latencyRate / 5, 10, adapterP50of1500},
+	} {
+		r, err := s.ask(ctx, hpaUser, c.objects, c.url, c.rate)
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("custom_pods_%d_", c.pods)
-		b.report.Note("pods/* of %d pods at %g a second: %d bytes, a tenth within %.1f ms, max %.1f ms; load average %s", c.pods, c.rate, r.Bytes, r.Quantile(0.1), r.Max(), loadAverage())
-		b.report.Add(figure.Figure{Name: name + "p50", Ours: r.Quantile(0.5), Peer: c.peer, Unit: "ms"})
-		b.report.Add(figure.Figure{Name: name + "p99", Ours: r.Quantile(0.99), Peer: figure.Unknown(), Goal: c.goal, Bound: figure.AtMost, Unit: "ms"})
+		b.report.Note("%d values at %g a second: %d bytes, a tenth within %.2f ms, max %.1f ms; load average %s", c.objects, c.rate, r.Bytes, r.Quantile(0.1), r.Max(), loadAverage())
+		b.report.Add(figure.Figure{Name: c.name + "p50", Ours: r.Quantile(0.5), Peer: c.peer, Unit: "ms"})
+		f := figure.Figure{Name: c.name + "p99", Ours: r.Quantile(0.99), Peer: figure.Unknown(), Goal: c.goal, Unit: "ms"}
+		if c.goal > 0 {
+			f.Bound = figure.AtMost
+		}
+		b.report.Add(f)
 	}
 	return nil
 }
 
-// ask asks pods/* at a rate. A failed answer fails the run: a wrong answer is
-// not a fast one.
-func (s *stack) ask(ctx context.Context, user string, pods int, rate float64) (*load.Result, error) {
-	c, err := s.client(user, pods, s.question(pods))
+// ask asks at a rate. A failed answer fails the run: a wrong answer is not a
+// fast one.
+func (s *stack) ask(ctx context.Context, user string, objects int, url string, rate float64) (*load.Result, error) {
+	c, err := s.client(user, objects, url)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +290,7 @@ func (s *stack) ask(ctx context.Context, user string, pods int, rate float64) (*
 	}
 	r, err := load.Fixed(ctx, c, rate, latencyTime)
 	if err == nil && r.Failed > 0 {
-		err = fmt.Errorf("%d of %d answers of %d pods failed: %w", r.Failed, r.Sent, pods, r.Err)
+		err = fmt.Errorf("%d of %d answers of %d objects failed: %w", r.Failed, r.Sent, objects, r.Err)
 	}
 	return r, err
 }
@@ -287,8 +302,7 @@ func (b *bench) throughput(ctx context.Context, s *stack) error {
 			return err
 		}
 	}
-	one := fmt.Sprintf("%s/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/metrics/%s", s.base, app(10), metricName)
-	return b.closed(ctx, s, "custom_object_rate", 1, one, 5000)
+	return b.closed(ctx, s, "custom_object_rate", 1, s.object(), 5000)
 }
 
 func (b *bench) closed(ctx context.Context, s *stack, name string, objects int, url string, goal float64) error {
@@ -338,21 +352,22 @@ func cpus(p *process.Process) ([2]time.Duration, error) {
 	return [2]time.Duration{own, its}, err
 }
 
-// profile writes the server's profile of cpu during a load into a file, where
-// that is wanted, and tells when it has.
+// profile writes the server's profiles of cpu and allocations during a load
+// into files, where that is wanted, and tells when it has.
 func (b *bench) profile(ctx context.Context, s *stack, name string) <-chan error {
 	done := make(chan error, 1)
 	if !b.profiles {
 		done <- nil
 		return done
 	}
-	go func() {
-		done <- func() error {
+	var both errgroup.Group
+	for kind, page := range map[string]string{"cpu": "profile", "allocs": "allocs"} {
+		both.Go(func() error {
 			conf, err := fakecluster.Client(s.dir, hpaUser)
 			if err != nil {
 				return err
 			}
-			c, err := load.NewClient(conf, nil, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", s.base, int(closedTime.Seconds())-2))
+			c, err := load.NewClient(conf, nil, fmt.Sprintf("%s/debug/pprof/%s?seconds=%d", s.base, page, int(closedTime.Seconds())-2))
 			if err != nil {
 				return err
 			}
@@ -361,8 +376,9 @@ func (b *bench) profile(ctx context.Context, s *stack, name string) <-chan error
 			if err != nil {
 				return fmt.Errorf("profile: %w", err)
 			}
-			return os.WriteFile(filepath.Join(b.dir, name+".pprof"), body, 0o600)
-		}()
-	}()
+			return os.WriteFile(filepath.Join(b.dir, name+"."+kind+".pprof"), body, 0o600)
+		})
+	}
+	go func() { done <- both.Wait() }()
 	return done
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -183,7 +184,7 @@ func Fixed(ctx context.Context, c *Client, rate float64, d time.Duration) (*Resu
 	begin := time.Now()
 	for i := range int(rate * d.Seconds()) {
 		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
-		if err := sleep(ctx, time.Until(due)); err != nil {
+		if err := waitUntil(ctx, due); err != nil {
 			open.Wait()
 			return nil, err
 		}
@@ -202,18 +203,26 @@ func Fixed(ctx context.Context, c *Client, rate float64, d time.Duration) (*Resu
 	return &rec.r, ctx.Err()
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
+// oversleep is how much too long a timer of an idle process takes: its system
+// call counts in milliseconds, rounded up.
+const oversleep = 2 * time.Millisecond
+
+// waitUntil sleeps and then spins, so that what is sent late is not taken for
+// an answer that is.
+func waitUntil(ctx context.Context, due time.Time) error {
+	if d := time.Until(due) - oversleep; d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for time.Now().Before(due) {
+		runtime.Gosched()
 	}
+	return ctx.Err()
 }
 
 // Closed lets each client have a number of requests open all the time.
