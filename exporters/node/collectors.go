@@ -74,6 +74,7 @@ func collectors() []definition {
 		{name: "swap", make: newSwap},
 		{name: "sysctl", flags: sysctlFlags, make: newSysctl},
 		{name: "tapestats", enabled: true, flags: tapestatsFlags, make: newTapestats},
+		{name: "textfile", enabled: true, flags: textfileFlags, make: newTextfile},
 		{name: "thermal_zone", enabled: true, make: newThermalZone},
 		{name: "time", enabled: true, make: newTime},
 		{name: "timex", enabled: true, make: newTimex},

@@ -64,6 +64,7 @@ type Options struct {
 	Stat        StatOptions
 	Sysctl      SysctlOptions
 	Tapestats   TapestatsOptions
+	Textfile    TextfileOptions
 	Vmstat      VmstatOptions
 
 	// cpuFrequency is shared by the collectors cpu and cpufreq.
@@ -139,6 +140,11 @@ func New(o Options) (*Exporter, error) {
 	var err error
 	if e.all, err = e.newRunner(e.entries); err != nil {
 		return nil, err
+	}
+	for _, entry := range e.entries {
+		if c, ok := entry.Collector.(*exclusive).Collector.(*textfile); ok {
+			c.reserve(e.all.Families())
+		}
 	}
 	return e, nil
 }

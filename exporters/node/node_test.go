@@ -59,6 +59,8 @@ func newExporter(t *testing.T, o Options) *Exporter {
 		case *selinux:
 			c.statfs = madeSELinux
 			c.config = filepath.Join(root, "etc/selinux/config")
+		case *textfile:
+			c.stat = madeStat
 		case *osRelease:
 			c.paths = [2]string{filepath.Join(root, "etc/os-release"), filepath.Join(root, "usr/lib/os-release")}
 		}
@@ -88,6 +90,16 @@ func madeTimex(t *unix.Timex) (int, error) {
 		Ppsfreq: 65536, Jitter: 30, Shift: 3, Stabil: 131072, Jitcnt: 4, Calcnt: 5, Errcnt: 6, Stbcnt: 7, Tai: 37,
 	}
 	return 0, nil
+}
+
+// madeInfo is a file with the time of the made host.
+type madeInfo struct{ os.FileInfo }
+
+func (madeInfo) ModTime() time.Time { return madeNow() }
+
+func madeStat(path string) (os.FileInfo, error) {
+	info, err := os.Stat(path)
+	return madeInfo{info}, err
 }
 
 func madeSELinux(path string, s *unix.Statfs_t) error {
@@ -130,6 +142,7 @@ func everything(o Options) Options {
 	}
 	o.CPU.Info, o.CPU.Flags, o.CPU.Bugs = true, mustPattern("^a"), mustPattern("spectre")
 	o.Stat.SoftIRQ = true
+	o.Textfile.Directories = []string{filepath.Dir(o.Procfs) + "/textfile/*"}
 	o.Bcache.PriorityStats = true
 	o.Sysctl.Include = []string{"kernel.threads-max", "fs.file-nr:total,unused,max", "net.ipv4.tcp_rmem"}
 	o.Sysctl.Info = []string{"kernel.seccomp.actions_avail"}

@@ -51,7 +51,8 @@ func TestLikeNodeExporter(t *testing.T) {
 		"--collector.cpu.info.flags-include=^(aes|avx.?|constant_tsc)$",
 		"--collector.bcache.priorityStats",
 		"--collector.hwmon.chip-include=(applesmc|asus_nb_wmi|coretemp|hwmon4|ieee80211|nct6779)",
-		"--collector.netdev.device-include=lo", "--collector.stat.softirq")
+		"--collector.netdev.device-include=lo", "--collector.stat.softirq",
+		"--collector.textfile.directory="+root+"/textfile/two_metric_files/")
 	require.NoError(t, err)
 	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	e, err := New(o)
@@ -104,13 +105,14 @@ func namedByKernel(family string) bool {
 		"node_sysctl_",
 		"node_vmstat_",
 		"node_zfs_",
+		"testmetric",
 	}, func(prefix string) bool { return strings.HasPrefix(family, prefix) })
 }
 
 // leftOut are the families that the reference data does not hold, since
 // netlink or the clock answers for the machine that asks.
 func leftOut(family string) bool {
-	return family == "node_time_seconds" || family == "node_time_zone_offset_seconds" || strings.HasPrefix(family, "node_network_") &&
+	return family == "node_time_seconds" || family == "node_time_zone_offset_seconds" || family == "node_textfile_mtime_seconds" || strings.HasPrefix(family, "node_network_") &&
 		(strings.HasSuffix(family, "_bytes_total") || strings.HasSuffix(family, "_packets_total"))
 }
 

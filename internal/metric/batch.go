@@ -33,15 +33,49 @@ type sample struct {
 	value  float64
 	millis int64 // Unix time; 0 means none
 	labels int   // where they start in the arena
-	extra  int   // pairs of name and value behind the declared values
 	next   int   // -1 ends the chain
+	extra  int32 // pairs of name and value behind the declared values
+	part   Part
 }
+
+// Part is what a sample is of its histogram or summary.
+type Part uint8
+
+// The parts, each with a name of its own in the text format.
+const (
+	Whole  Part = iota // the family's name: any other type, and a quantile
+	Bucket             // name_bucket
+	Sum                // name_sum
+	Count              // name_count
+)
+
+// suffix is what the part puts behind the family's name.
+func (p Part) suffix() string {
+	switch p {
+	case Bucket:
+		return "_bucket"
+	case Sum:
+		return "_sum"
+	case Count:
+		return "_count"
+	default:
+		return ""
+	}
+}
+
+// maxGroups bounds the families that a batch remembers, for those whose names
+// come and go.
+const maxGroups = 20_000
 
 // NewBatch makes an empty batch.
 func NewBatch() *Batch { return &Batch{index: map[*Family]int{}} }
 
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
+	if len(b.groups) > maxGroups {
+		b.groups, b.order = nil, nil
+		clear(b.index)
+	}
 	for i := range b.groups {
 		b.groups[i].head, b.groups[i].tail = -1, -1
 	}
@@ -86,6 +120,32 @@ func (b *Batch) AddExtra(f *Family, value float64, labels, names, values []strin
 	b.add(f, sample{value: value}, labels, names, values)
 }
 
+// AddPart is AddExtra for a part of a histogram or summary. The label of a
+// bucket or quantile is among the names.
+func (b *Batch) AddPart(f *Family, part Part, value float64, names, values []string) {
+	if len(names) != len(values) {
+		panic(fmt.Sprintf("metric %s: %d label names, %d values", f.spec.Name, len(names), len(values)))
+	}
+	b.add(f, sample{value: value, part: part}, nil, names, values)
+}
+
+// GiveWay takes away the samples of a foreign family that has the name, since
+// the caller writes one of its own.
+func (b *Batch) GiveWay(name string) {
+	at, _ := slices.BinarySearchFunc(b.order, name, func(o int, name string) int {
+		return strings.Compare(b.groups[o].family.spec.Name, name)
+	})
+	for ; at < len(b.order); at++ {
+		g := &b.groups[b.order[at]]
+		if g.family.spec.Name != name {
+			return
+		}
+		if g.family.spec.Foreign {
+			g.head, g.tail = -1, -1
+		}
+	}
+}
+
 func (b *Batch) add(f *Family, s sample, labels, names, values []string) {
 	if len(labels) != len(f.spec.Labels) {
 		panic(fmt.Sprintf("metric %s: %d label values for the labels %v", f.spec.Name, len(labels), f.spec.Labels))
@@ -94,7 +154,7 @@ func (b *Batch) add(f *Family, s sample, labels, names, values []string) {
 		b.dropped++
 		return
 	}
-	s.labels, s.extra = len(b.arena), len(names)
+	s.labels, s.extra = len(b.arena), int32(len(names))
 	for _, v := range labels {
 		b.put(v)
 	}
@@ -117,9 +177,7 @@ func (b *Batch) push(f *Family, s sample) {
 		i = len(b.groups)
 		b.groups = append(b.groups, group{family: f, head: -1, tail: -1})
 		b.index[f] = i
-		at, _ := slices.BinarySearchFunc(b.order, f.spec.Name, func(o int, name string) int {
-			return strings.Compare(b.groups[o].family.spec.Name, name)
-		})
+		at, _ := slices.BinarySearchFunc(b.order, f, func(o int, f *Family) int { return inOrder(b.groups[o].family, f) })
 		b.order = slices.Insert(b.order, at, i)
 	}
 	s.next = -1
@@ -131,6 +189,17 @@ func (b *Batch) push(f *Family, s sample) {
 		b.samples[g.tail].next = n
 	}
 	g.tail = n
+}
+
+// inOrder sorts families by name, foreign ones last.
+func inOrder(a, b *Family) int {
+	if c := strings.Compare(a.spec.Name, b.spec.Name); c != 0 || a.spec.Foreign == b.spec.Foreign {
+		return c
+	}
+	if b.spec.Foreign {
+		return -1
+	}
+	return 1
 }
 
 // Merge appends the samples of other, which stays as it is.

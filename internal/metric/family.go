@@ -18,12 +18,15 @@ import (
 // Type is the type of a family as the TYPE line of the text format names it.
 type Type uint8
 
-// The types a family can have. Histograms are not here: they are kept by
-// client_golang, whose registry is written beside the batch.
+// The types a family can have. Histograms and summaries are those that are
+// read whole from elsewhere, see Batch.AddPart: the ones of this process are
+// kept by client_golang, whose registry is written beside the batch.
 const (
 	Untyped Type = iota
 	Counter
 	Gauge
+	Histogram
+	Summary
 )
 
 // String gives the word that follows the name on a TYPE line.
@@ -33,6 +36,10 @@ func (t Type) String() string {
 		return "counter"
 	case Gauge:
 		return "gauge"
+	case Histogram:
+		return "histogram"
+	case Summary:
+		return "summary"
 	default:
 		return "untyped"
 	}
@@ -57,6 +64,9 @@ type Spec struct {
 	Unit      string    // base unit, such as seconds or bytes; empty where there is none
 	Labels    []string  // names, in the order in which values are given to Batch.Add
 	Stability Stability // empty means Stable
+	// Foreign says that people outside chose the name. Where a family of the
+	// program has it too, only that one is written.
+	Foreign bool
 }
 
 // Family is a declared family: immutable, made once, shared by every scrape.

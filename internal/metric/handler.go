@@ -96,8 +96,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	e.text = e.batch.AppendText(e.text[:0])
-	if err := h.appendRegistry(e); err != nil {
+	if err := h.appendAll(e); err != nil {
 		// What could be gathered is in the text: an incomplete view of
 		// ourselves must not cost the scraper the rest.
 		h.Logger.Error("own metrics are incomplete", "err", err)
@@ -120,11 +119,17 @@ func ScrapeContext(r *http.Request, offset time.Duration) (context.Context, cont
 	return context.WithTimeout(r.Context(), time.Duration(seconds*float64(time.Second)))
 }
 
-func (h *handler) appendRegistry(e *exposition) error {
+// appendAll renders the batch and the registry behind it.
+func (h *handler) appendAll(e *exposition) error {
 	if h.Registry == nil {
+		e.text = e.batch.AppendText(e.text[:0])
 		return nil
 	}
 	families, err := h.Registry.Gather()
+	for _, f := range families {
+		e.batch.GiveWay(f.GetName())
+	}
+	e.text = e.batch.AppendText(e.text[:0])
 	e.body.Reset()
 	enc := expfmt.NewEncoder(&e.body, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, f := range families {

@@ -11,13 +11,17 @@ import (
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // AppendText appends the batch in the text format: families sorted by name,
-// samples in the order in which they were added.
+// samples in the order in which they were added. A foreign family whose name
+// has been written is left out: a name that stands twice would cost the
+// scraper the whole body.
 func (b *Batch) AppendText(dst []byte) []byte {
+	written := ""
 	for _, o := range b.order {
 		g := b.groups[o]
-		if g.head < 0 {
+		if g.head < 0 || g.family.spec.Foreign && g.family.spec.Name == written {
 			continue
 		}
+		written = g.family.spec.Name
 		dst = g.family.AppendHead(dst)
 		for i := g.head; i >= 0; i = b.samples[i].next {
 			dst = b.appendSample(dst, g.family, &b.samples[i])
@@ -28,6 +32,7 @@ func (b *Batch) AppendText(dst []byte) []byte {
 
 func (b *Batch) appendSample(dst []byte, f *Family, s *sample) []byte {
 	dst = append(dst, f.spec.Name...)
+	dst = append(dst, s.part.suffix()...)
 	rest := b.arena[s.labels:]
 	var value []byte
 	sep := byte('{')

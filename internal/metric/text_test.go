@@ -148,3 +148,49 @@ func FuzzAppendText(f *testing.F) {
 
 // fixed replaces each wrong byte by U+FFFD, one by one.
 func fixed(s string) string { return string([]rune(s)) }
+
+// Families named outside: a name is written once, and the program's own goes
+// first whichever came first.
+func TestForeignFamilies(t *testing.T) {
+	t.Parallel()
+	own := NewGauge("a", "own")
+	foreign, err := New(Spec{Name: "a", Help: "theirs", Type: Counter, Foreign: true})
+	require.NoError(t, err)
+	other, err := New(Spec{Name: "b", Help: "h", Type: Histogram, Foreign: true})
+	require.NoError(t, err)
+	b := NewBatch()
+	fill := func(withOwn bool) string {
+		b.Reset()
+		b.AddPart(foreign, Whole, 1, nil, nil)
+		b.AddPart(other, Bucket, 3, []string{"x", "le"}, []string{"y", "+Inf"})
+		b.AddPart(other, Sum, 1.5, []string{"x"}, []string{"y"})
+		b.AddPart(other, Count, 3, []string{"x"}, []string{"y"})
+		if withOwn {
+			b.Add(own, 2)
+		}
+		return string(b.AppendText(nil))
+	}
+	const theirs, histogram = "# HELP a theirs\n# TYPE a counter\na 1\n",
+		"# HELP b h\n# TYPE b histogram\nb_bucket{x=\"y\",le=\"+Inf\"} 3\nb_sum{x=\"y\"} 1.5\nb_count{x=\"y\"} 3\n"
+	require.Equal(t, theirs+histogram, fill(false))
+	require.Equal(t, "# HELP a own\n# TYPE a gauge\na 2\n"+histogram, fill(true))
+	require.Equal(t, theirs+histogram, fill(false))
+	b.GiveWay("b")
+	b.GiveWay("c")
+	require.Equal(t, theirs, string(b.AppendText(nil)))
+	fill(true)
+	b.GiveWay("a")
+	require.Equal(t, "# HELP a own\n# TYPE a gauge\na 2\n"+histogram, string(b.AppendText(nil)))
+}
+
+// Names that come and go do not fill the memory.
+func TestBatchForgets(t *testing.T) {
+	t.Parallel()
+	b := NewBatch()
+	for range 3 * maxGroups {
+		b.Reset()
+		b.Add(NewGauge("g", ""), 1)
+	}
+	require.LessOrEqual(t, len(b.groups), maxGroups+1)
+	require.Equal(t, 1, strings.Count(string(b.AppendText(nil)), "g 1\n"))
+}
