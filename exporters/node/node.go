@@ -63,12 +63,15 @@ type Options struct {
 	Slabinfo    SlabinfoOptions
 	Stat        StatOptions
 	Sysctl      SysctlOptions
+	Systemd     SystemdOptions
 	Tapestats   TapestatsOptions
 	Textfile    TextfileOptions
 	Vmstat      VmstatOptions
 
 	// cpuFrequency is shared by the collectors cpu and cpufreq.
 	cpuFrequency *metric.Family
+	// systemBus is the address of D-Bus; empty means the usual one.
+	systemBus string
 }
 
 // DefaultOptions are those of a strata-node without flags.
@@ -90,6 +93,7 @@ func DefaultOptions() Options {
 		Netdev:      NetdevOptions{Netlink: true},
 		Netstat:     NetstatOptions{Fields: mustPattern(defaultNetstatFields)},
 		Powersupply: PowersupplyOptions{Ignored: mustPattern(nothingIgnored)},
+		Systemd:     SystemdOptions{Units: Filter{Include: mustWholeName(defaultUnits), Exclude: mustWholeName(defaultUnitsExcluded)}},
 		Tapestats:   TapestatsOptions{Ignored: mustPattern(nothingIgnored)},
 		Vmstat:      VmstatOptions{Fields: mustPattern(defaultVmstat)},
 	}

@@ -92,6 +92,13 @@ func madeTimex(t *unix.Timex) (int, error) {
 	return 0, nil
 }
 
+// withPeers sets the programs that collectors ask: all are in this process.
+func withPeers(t *testing.T, o Options) Options {
+	t.Helper()
+	o.systemBus = newBus(t, madeSystem(), nil)
+	return o
+}
+
 // madeInfo is a file with the time of the made host.
 type madeInfo struct{ os.FileInfo }
 
@@ -142,6 +149,7 @@ func everything(o Options) Options {
 	}
 	o.CPU.Info, o.CPU.Flags, o.CPU.Bugs = true, mustPattern("^a"), mustPattern("spectre")
 	o.Stat.SoftIRQ = true
+	o.Systemd = SystemdOptions{Units: o.Systemd.Units, Tasks: true, Restarts: true, StartTimes: true}
 	o.Textfile.Directories = []string{filepath.Dir(o.Procfs) + "/textfile/*"}
 	o.Bcache.PriorityStats = true
 	o.Sysctl.Include = []string{"kernel.threads-max", "fs.file-nr:total,unused,max", "net.ipv4.tcp_rmem"}
@@ -164,9 +172,10 @@ func only(o Options, name string) Options {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	lines := map[string]bool{}
+	o := withPeers(t, hostOptions(t))
 	for _, d := range collectors() {
 		path := "testdata/golden/" + d.name + ".prom"
-		e := newExporter(t, only(hostOptions(t), d.name))
+		e := newExporter(t, only(o, d.name))
 		got := scrape(t, e)
 		if os.Getenv("STRATA_UPDATE") != "" {
 			require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
@@ -186,7 +195,7 @@ func TestGolden(t *testing.T) {
 			require.NotContains(t, p.Text, "help text", p.Metric)
 		}
 	}
-	together := scrape(t, newExporter(t, everything(hostOptions(t))))
+	together := scrape(t, newExporter(t, everything(o)))
 	for line := range strings.Lines(together) {
 		require.True(t, lines[line], "not in any golden file: %s", line)
 		delete(lines, line)
