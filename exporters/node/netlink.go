@@ -19,6 +19,9 @@ type netlink struct {
 	buf      []byte
 }
 
+// netlinkAsk is netlink.ask, or what stands for it.
+type netlinkAsk func(request []byte, begin func(), each func(kind uint16, body []byte) error) error
+
 const (
 	// netlinkTimeout bounds the wait for a datagram, which the kernel has
 	// ready at once.

@@ -58,10 +58,13 @@ type Options struct {
 	Netclass    NetclassOptions
 	Netdev      NetdevOptions
 	Netstat     NetstatOptions
+	NTP         NTPOptions
 	Powersupply PowersupplyOptions
 	Rapl        RaplOptions
+	Runit       RunitOptions
 	Slabinfo    SlabinfoOptions
 	Stat        StatOptions
+	Supervisord SupervisordOptions
 	Sysctl      SysctlOptions
 	Systemd     SystemdOptions
 	Tapestats   TapestatsOptions
@@ -92,7 +95,10 @@ func DefaultOptions() Options {
 		Netclass:    NetclassOptions{Ignored: mustPattern("^$")},
 		Netdev:      NetdevOptions{Netlink: true},
 		Netstat:     NetstatOptions{Fields: mustPattern(defaultNetstatFields)},
+		NTP:         defaultNTP(),
 		Powersupply: PowersupplyOptions{Ignored: mustPattern(nothingIgnored)},
+		Runit:       RunitOptions{ServiceDir: "/etc/service"},
+		Supervisord: SupervisordOptions{URL: "http://localhost:9001/RPC2"},
 		Systemd:     SystemdOptions{Units: Filter{Include: mustWholeName(defaultUnits), Exclude: mustWholeName(defaultUnitsExcluded)}},
 		Tapestats:   TapestatsOptions{Ignored: mustPattern(nothingIgnored)},
 		Vmstat:      VmstatOptions{Fields: mustPattern(defaultVmstat)},
@@ -130,6 +136,11 @@ func New(o Options) (*Exporter, error) {
 	}
 	if o.Netclass.Netlink && o.Netclass.WithStats && o.on("netclass") && o.on("netdev") {
 		return nil, errors.New("--collector.netclass_rtnl.with-stats has the families of the collector netdev; give --no-collector.netdev too")
+	}
+	if o.on("ntp") {
+		if err := o.NTP.check(); err != nil {
+			return nil, err
+		}
 	}
 	for _, d := range list {
 		if !o.enabled(d) {

@@ -59,6 +59,12 @@ func newExporter(t *testing.T, o Options) *Exporter {
 		case *selinux:
 			c.statfs = madeSELinux
 			c.config = filepath.Join(root, "etc/selinux/config")
+		case *networkRoute:
+			c.ask, c.deviceName = madeRoutes, madeDeviceName
+		case *tcpstat:
+			c.ask = madeSockets
+		case *ntp:
+			c.now = newMadeClock()
 		case *textfile:
 			c.stat = madeStat
 		case *osRelease:
@@ -96,6 +102,8 @@ func madeTimex(t *unix.Timex) (int, error) {
 func withPeers(t *testing.T, o Options) Options {
 	t.Helper()
 	o.systemBus = newBus(t, madeSystem(), nil)
+	o.Supervisord.URL = newSupervisordPeer(t, madeSupervisord)
+	o.NTP.Port = newNTPPeer(t, madeNTP)
 	return o
 }
 
@@ -149,6 +157,7 @@ func everything(o Options) Options {
 	}
 	o.CPU.Info, o.CPU.Flags, o.CPU.Bugs = true, mustPattern("^a"), mustPattern("spectre")
 	o.Stat.SoftIRQ = true
+	o.Runit.ServiceDir = filepath.Dir(o.Procfs) + "/etc/service"
 	o.Systemd = SystemdOptions{Units: o.Systemd.Units, Tasks: true, Restarts: true, StartTimes: true}
 	o.Textfile.Directories = []string{filepath.Dir(o.Procfs) + "/textfile/*"}
 	o.Bcache.PriorityStats = true
