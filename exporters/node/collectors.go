@@ -63,6 +63,7 @@ func collectors() []definition {
 		{name: "nvme", enabled: true, make: newNVMe},
 		{name: "nvmesubsystem", make: newNVMeSubsystem},
 		{name: "os", enabled: true, make: newOS},
+		{name: "perf", flags: perfFlags, make: newPerf},
 		{name: "powersupplyclass", enabled: true, flags: powersupplyFlags, make: newPowersupply},
 		{name: "pressure", enabled: true, make: newPressure},
 		{name: "processes", make: newProcesses},

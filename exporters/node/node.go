@@ -59,6 +59,7 @@ type Options struct {
 	Netdev      NetdevOptions
 	Netstat     NetstatOptions
 	NTP         NTPOptions
+	Perf        PerfOptions
 	Powersupply PowersupplyOptions
 	Rapl        RaplOptions
 	Runit       RunitOptions

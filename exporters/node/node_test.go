@@ -59,6 +59,8 @@ func newExporter(t *testing.T, o Options) *Exporter {
 		case *selinux:
 			c.statfs = madeSELinux
 			c.config = filepath.Join(root, "etc/selinux/config")
+		case *perf:
+			c.open = madePerf
 		case *networkRoute:
 			c.ask, c.deviceName = madeRoutes, madeDeviceName
 		case *tcpstat:
@@ -157,6 +159,7 @@ func everything(o Options) Options {
 	}
 	o.CPU.Info, o.CPU.Flags, o.CPU.Bugs = true, mustPattern("^a"), mustPattern("spectre")
 	o.Stat.SoftIRQ = true
+	o.Perf.Tracepoints = []string{"sched:sched_switch"}
 	o.Runit.ServiceDir = filepath.Dir(o.Procfs) + "/etc/service"
 	o.Systemd = SystemdOptions{Units: o.Systemd.Units, Tasks: true, Restarts: true, StartTimes: true}
 	o.Textfile.Directories = []string{filepath.Dir(o.Procfs) + "/textfile/*"}
