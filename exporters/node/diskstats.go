@@ -21,7 +21,8 @@ type DiskstatsOptions struct {
 const defaultDisksExcluded = `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`
 
 func diskstatsFlags(app *kingpin.Application, f *flagSet) {
-	f.filter(app, "diskstats.device", "diskstats devices", &f.options.Diskstats.Devices)
+	f.filter(app, "diskstats.device", "diskstats devices", &f.options.Diskstats.Devices).
+		formerly(app, "", "collector.diskstats.ignored-devices")
 }
 
 const (

@@ -32,8 +32,10 @@ const (
 
 func filesystemFlags(app *kingpin.Application, f *flagSet) {
 	o := &f.options.Filesystem
-	f.filter(app, "filesystem.mount-points", "mount points", &o.MountPoints)
-	f.filter(app, "filesystem.fs-types", "filesystem types", &o.Types)
+	f.filter(app, "filesystem.mount-points", "mount points", &o.MountPoints).
+		formerly(app, "", "collector.filesystem.ignored-mount-points")
+	f.filter(app, "filesystem.fs-types", "filesystem types", &o.Types).
+		formerly(app, "", "collector.filesystem.ignored-fs-types")
 	app.Flag("collector.filesystem.mount-timeout", "How long to wait for a mount to respond before marking it as stale.").
 		Default(defaultMountTimeout.String()).DurationVar(&o.MountTimeout)
 }

@@ -104,10 +104,20 @@ type filterFlags struct {
 	name             string
 	include, exclude *pattern
 	excludeSet       bool
+	former           []formerFlag
+}
+
+// formerFlag is a name that node_exporter still takes for include or exclude.
+type formerFlag struct {
+	name     string
+	value    *pattern
+	now      string
+	instead  *pattern
+	excludes bool
 }
 
 // filter declares the two flags of a Filter, whose Exclude is the default.
-func (f *flagSet) filter(app *kingpin.Application, name, what string, target *Filter) {
+func (f *flagSet) filter(app *kingpin.Application, name, what string, target *Filter) *filterFlags {
 	flags := &filterFlags{target: target, name: "collector." + name}
 	in, out := flags.name+"-include", flags.name+"-exclude"
 	flags.include, flags.exclude = &pattern{flag: in}, &pattern{flag: out}
@@ -120,9 +130,43 @@ func (f *flagSet) filter(app *kingpin.Application, name, what string, target *Fi
 	}
 	clause.SetValue(flags.exclude)
 	f.filters = append(f.filters, flags)
+	return flags
+}
+
+// formerly declares the deprecated names of the two flags. Empty is none.
+func (f *filterFlags) formerly(app *kingpin.Application, include, exclude string) {
+	for _, old := range []formerFlag{
+		{name: include, now: f.name + "-include", instead: f.include},
+		{name: exclude, now: f.name + "-exclude", instead: f.exclude, excludes: true},
+	} {
+		if old.name == "" {
+			continue
+		}
+		old.value = &pattern{flag: old.name}
+		app.Flag(old.name, "DEPRECATED: Use --"+old.now+".").Hidden().SetValue(old.value)
+		f.former = append(f.former, old)
+	}
+}
+
+// resolveFormer makes what was given by a deprecated name the value of its flag.
+func (f *filterFlags) resolveFormer() error {
+	for _, old := range f.former {
+		if old.value.Regexp == nil {
+			continue
+		}
+		if old.instead.Regexp != nil && (!old.excludes || f.excludeSet) {
+			return fmt.Errorf("--%s and --%s are the same flag; give the second alone", old.name, old.now)
+		}
+		old.instead.Regexp = old.value.Regexp
+		f.excludeSet = f.excludeSet || old.excludes
+	}
+	return nil
 }
 
 func (f *filterFlags) resolve() error {
+	if err := f.resolveFormer(); err != nil {
+		return err
+	}
 	f.target.Include, f.target.Exclude = f.include.Regexp, f.exclude.Regexp
 	if f.include.Regexp == nil {
 		return nil

@@ -70,6 +70,15 @@ func TestFlags(t *testing.T) {
 	}, "--collector.filesystem.fs-types-include=tmpfs", "--collector.filesystem.fs-types-exclude=")
 	f(func(t *testing.T, o Options) { require.True(t, o.Diskstats.Devices.pass("sda1")) }, "--collector.diskstats.device-exclude=")
 	f(func(t *testing.T, o Options) {
+		require.False(t, o.Diskstats.Devices.pass("sdx"))
+		require.True(t, o.Diskstats.Devices.pass("sda1"), "the default does not hold beside it")
+		require.True(t, o.Netdev.Devices.pass("lo"))
+		require.False(t, o.Netdev.Devices.pass("eth0"))
+		require.False(t, o.Filesystem.Types.pass("xfs"))
+		require.False(t, o.Filesystem.MountPoints.pass("/x"))
+	}, "--collector.diskstats.ignored-devices=^sdx$", "--collector.netdev.device-whitelist=^lo$",
+		"--collector.filesystem.ignored-fs-types=xfs", "--collector.filesystem.ignored-mount-points=^/x")
+	f(func(t *testing.T, o Options) {
 		require.Equal(t, "aes", o.CPU.Flags.String())
 		require.False(t, o.CPU.Guest)
 		require.True(t, o.Stat.SoftIRQ)
@@ -89,4 +98,6 @@ func TestFlagsBad(t *testing.T) {
 	f("--collector.cpu.info.bugs-include=\"[\": error parsing regexp: missing closing ]: `[`", "--collector.cpu.info.bugs-include=[")
 	f(`--collector.diskstats.device-include="a" and --collector.diskstats.device-exclude="b" are mutually exclusive; give one of them`,
 		"--collector.diskstats.device-include=a", "--collector.diskstats.device-exclude=b")
+	f(`--collector.netdev.device-whitelist and --collector.netdev.device-include are the same flag; give the second alone`,
+		"--collector.netdev.device-whitelist=a", "--collector.netdev.device-include=b")
 }

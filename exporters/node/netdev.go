@@ -20,7 +20,8 @@ type NetdevOptions struct {
 }
 
 func netdevFlags(app *kingpin.Application, f *flagSet) {
-	f.filter(app, "netdev.device", "net devices", &f.options.Netdev.Devices)
+	f.filter(app, "netdev.device", "net devices", &f.options.Netdev.Devices).
+		formerly(app, "collector.netdev.device-whitelist", "collector.netdev.device-blacklist")
 	app.Flag("collector.netdev.netlink", "Use netlink to gather stats instead of /proc/net/dev.").
 		Default("true").BoolVar(&f.options.Netdev.Netlink)
 }
