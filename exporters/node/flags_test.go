@@ -74,9 +74,10 @@ func TestFlags(t *testing.T) {
 		require.True(t, o.Diskstats.Devices.pass("sda1"), "the default does not hold beside it")
 		require.True(t, o.Netdev.Devices.pass("lo"))
 		require.False(t, o.Netdev.Devices.pass("eth0"))
+		require.False(t, o.Qdisc.Devices.pass("wlan0"))
 		require.False(t, o.Filesystem.Types.pass("xfs"))
 		require.False(t, o.Filesystem.MountPoints.pass("/x"))
-	}, "--collector.diskstats.ignored-devices=^sdx$", "--collector.netdev.device-whitelist=^lo$",
+	}, "--collector.diskstats.ignored-devices=^sdx$", "--collector.netdev.device-whitelist=^lo$", "--collector.qdisk.device-exclude=wlan",
 		"--collector.filesystem.ignored-fs-types=xfs", "--collector.filesystem.ignored-mount-points=^/x")
 	f(func(t *testing.T, o Options) {
 		require.Equal(t, "aes", o.CPU.Flags.String())
@@ -100,4 +101,8 @@ func TestFlagsBad(t *testing.T) {
 		"--collector.diskstats.device-include=a", "--collector.diskstats.device-exclude=b")
 	f(`--collector.netdev.device-whitelist and --collector.netdev.device-include are the same flag; give the second alone`,
 		"--collector.netdev.device-whitelist=a", "--collector.netdev.device-include=b")
+	f(`--collector.qdisk.device-exclude and --collector.qdisc.device-exclude are the same flag; give the second alone`,
+		"--collector.qdisk.device-exclude=a", "--collector.qdisc.device-exclude=b")
+	f(`--collector.qdisc.device-include="a" and --collector.qdisc.device-exclude="b" are mutually exclusive; give one of them`,
+		"--collector.qdisc.device-include=a", "--collector.qdisk.device-exclude=b")
 }

@@ -11,6 +11,7 @@ type mount struct {
 	point        string // as the process sees it, unescaped
 	device       string // as it stands there: node_exporter does not unescape it
 	fsType       string
+	address      string // of the server of a network file system, from the option addr
 	readOnly     bool
 }
 
@@ -58,6 +59,8 @@ func parseMount(line []byte) (m mount, problem string) {
 		point:  unescape(f[4]),
 		device: string(device),
 		fsType: string(fsType),
+
+		address: optionValue(super, "addr"),
 		// emergency_ro is what ext4 says of itself after an error.
 		readOnly: hasOption(f[5], "ro") || hasOption(super, "ro") || hasOption(super, "emergency_ro"),
 	}, ""
@@ -80,6 +83,17 @@ func hasOption(list []byte, option string) bool {
 		}
 	}
 	return false
+}
+
+// optionValue gives what an option such as addr=10.0.0.1 in a list is set to.
+// It is empty when the list does not have the option.
+func optionValue(list []byte, option string) string {
+	for part := range bytes.SplitSeq(list, []byte(",")) {
+		if name, value, ok := bytes.Cut(part, []byte("=")); ok && string(name) == option {
+			return string(value)
+		}
+	}
+	return ""
 }
 
 // unescape turns the kernel's \040 and the like into the bytes they stand for.

@@ -60,7 +60,9 @@ type Options struct {
 	Netstat     NetstatOptions
 	NTP         NTPOptions
 	Perf        PerfOptions
+	PCIDevice   PCIDeviceOptions
 	Powersupply PowersupplyOptions
+	Qdisc       QdiscOptions
 	Rapl        RaplOptions
 	Runit       RunitOptions
 	Slabinfo    SlabinfoOptions
@@ -71,6 +73,7 @@ type Options struct {
 	Tapestats   TapestatsOptions
 	Textfile    TextfileOptions
 	Vmstat      VmstatOptions
+	Wifi        WifiOptions
 
 	// cpuFrequency is shared by the collectors cpu and cpufreq.
 	cpuFrequency *metric.Family

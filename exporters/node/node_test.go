@@ -35,6 +35,8 @@ func hostOptions(t *testing.T) Options {
 	require.NoError(t, err)
 	o.Procfs, o.Sysfs, o.UdevData = root+"/proc", root+"/sys", root+"/udev"
 	o.Netdev.Netlink, o.ARP.Netlink = false, false
+	o.Qdisc.Fixtures, o.Wifi.Fixtures = root+"/qdisc", root+"/wifi"
+	o.PCIDevice.IDsFile = root + "/pci.ids"
 	o.Logger = slog.New(slog.DiscardHandler)
 	return o
 }
@@ -164,6 +166,7 @@ func everything(o Options) Options {
 	o.Systemd = SystemdOptions{Units: o.Systemd.Units, Tasks: true, Restarts: true, StartTimes: true}
 	o.Textfile.Directories = []string{filepath.Dir(o.Procfs) + "/textfile/*"}
 	o.Bcache.PriorityStats = true
+	o.PCIDevice.Names = true
 	o.Sysctl.Include = []string{"kernel.threads-max", "fs.file-nr:total,unused,max", "net.ipv4.tcp_rmem"}
 	o.Sysctl.Info = []string{"kernel.seccomp.actions_avail"}
 	return o

@@ -52,7 +52,10 @@ func TestLikeNodeExporter(t *testing.T) {
 		"--collector.bcache.priorityStats",
 		"--collector.hwmon.chip-include=(applesmc|asus_nb_wmi|coretemp|hwmon4|ieee80211|nct6779)",
 		"--collector.netdev.device-include=lo", "--collector.stat.softirq",
-		"--collector.textfile.directory="+root+"/textfile/two_metric_files/")
+		"--collector.textfile.directory="+root+"/textfile/two_metric_files/",
+		"--collector.drbd", "--collector.mountstats", "--collector.pcidevice",
+		"--collector.qdisc", "--collector.qdisc.device-include=(wlan0|eth0)", "--collector.qdisc.fixtures="+root+"/qdisc/",
+		"--collector.wifi", "--collector.wifi.fixtures="+root+"/wifi")
 	require.NoError(t, err)
 	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	e, err := New(o)
