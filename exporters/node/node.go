@@ -50,6 +50,7 @@ type Options struct {
 	Bcache      BcacheOptions
 	CPU         CPUOptions
 	Diskstats   DiskstatsOptions
+	Ethtool     EthtoolOptions
 	Filesystem  FilesystemOptions
 	Hwmon       HwmonOptions
 	Infiniband  InfinibandOptions
@@ -89,6 +90,7 @@ func DefaultOptions() Options {
 		ARP:         ARPOptions{Netlink: true},
 		CPU:         CPUOptions{Guest: true},
 		Diskstats:   DiskstatsOptions{Devices: Filter{Exclude: mustPattern(defaultDisksExcluded)}},
+		Ethtool:     EthtoolOptions{Metrics: mustPattern(".*")},
 		Filesystem: FilesystemOptions{
 			MountPoints:  Filter{Exclude: mustPattern(defaultMountPointsExcluded)},
 			Types:        Filter{Exclude: mustPattern(defaultTypesExcluded)},

@@ -71,6 +71,8 @@ func newExporter(t *testing.T, o Options) *Exporter {
 			c.now = newMadeClock()
 		case *textfile:
 			c.stat = madeStat
+		case *ethtool:
+			c.ask = madeEthtool
 		case *osRelease:
 			c.paths = [2]string{filepath.Join(root, "etc/os-release"), filepath.Join(root, "usr/lib/os-release")}
 		}
@@ -119,6 +121,22 @@ func (madeInfo) ModTime() time.Time { return madeNow() }
 func madeStat(path string) (os.FileInfo, error) {
 	info, err := os.Stat(path)
 	return madeInfo{info}, err
+func madeEthtool(device string) (ethtoolAnswer, error) {
+	switch device {
+	case "eth0":
+		return ethtoolAnswer{
+			settings: &ethtoolSettings{supported: 0x80f1_30ef, advertised: 0x602f, autonegotiate: 1},
+			driver:   &ethtoolDriver{bus: "0000:01:00.0", name: "made", firmware: "1.2", version: "9.0.1"},
+			stats: []ethtoolStat{
+				{"rx_packets", 10}, {"tx_packets", 9}, {"port.rx_dropped", 8}, {"Queue[0] AllocFails", 7}, {"[3]: tx_bytes", 6},
+				{"Tx LPI entry count", 5}, {"two names", 1}, {"two_names", 2}, {"two.names", 3}, {"rx_big", 1 << 60}, {"info", 4},
+			},
+		}, nil
+	case "eth1":
+		return ethtoolAnswer{driver: &ethtoolDriver{name: "other"}}, nil
+	default:
+		return ethtoolAnswer{}, nil
+	}
 }
 
 func madeSELinux(path string, s *unix.Statfs_t) error {

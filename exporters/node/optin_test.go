@@ -37,6 +37,7 @@ func TestBrokenOptInDevices(t *testing.T) {
 		{"proc/drbd", " 0: cs:Connected ro:Primary\n", `:1: unexpected content: drbd0: ro: "Primary" are not the states of two nodes`, "drbd"},
 		{"proc/drbd", " 99999999999: cs:Connected\n", `:1: unexpected content: "99999999999" is not the number of a device`, "drbd"},
 		{"proc/drbd", " 0: cs:Connected ds:U", ":1: unexpected content: the line has no end", "drbd"},
+		{"sys/class/drm/card0/device/gpu_busy_percent", "busy\n", `:1: unexpected content: "busy" is not a number`, "drm"},
 		{pci + "vendor", "Intel\n", `:1: unexpected content: "Intel" is not a number such as 0x8086`, "pcidevice"},
 		{pci + "class", "", `:1: unexpected content: "" is not a number`, "pcidevice"},
 		{pci + "max_link_speed", "fast\n", `:1: unexpected content: "fast" is not such a value`, "pcidevice"},
@@ -161,7 +162,7 @@ func FuzzOptInText(f *testing.F) {
 			"\tper-op statistics\n\t  READ: 1 2 3 4 5 6 7 18446743919241604546 9\n\n",
 		"device a:/b mounted on /b with fstype nfs statvers=1.0\nxprt: udp 1 2 3 4 5 6 7\nxprt: rdma 1 2 3 4 5 6 7 8 9 10 11\n",
 		"version: 8.4.3 (api:1/proto:86-101)\n\n 1: cs:Connected ro:Primary/Secondary ds:UpToDate/DUnknown C r-----\n    ns:1 nr:2 oos:3\n", " 1: ro:a\n",
-		"# c\n144d  Maker\n\ta80a  Disk\n\t\t144d 0005  Board\nC 01  Storage\n\t08  Memory\n\t\t02  NVMe\nL 01  x\n\t\t\ty  z\n", "8.0 GT/s PCIe", "0000:00:1f.6",
+		"# c\n144d  Maker\n\ta80a  Disk\n\t\t144d 0005  Board\nC 01  Storage\n\t08  Memory\n\t\t02  NVMe\nL 01  x\n\t\t\ty  z\n", "8.0 GT/s PCIe", "0000:00:1f.6", "DRIVER=amdgpu\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -194,6 +195,7 @@ func FuzzOptInText(f *testing.F) {
 		if v, ok := parsePCISpeed(data); ok {
 			require.GreaterOrEqual(t, v, 0.0)
 		}
+		require.Equal(t, isAMDGPU(data), isAMDGPU(append([]byte("A=B\n"), data...)))
 		if location, ok := parsePCILocation(string(data)); ok {
 			again, ok := parsePCILocation(location[0] + ":" + location[1] + ":" + location[2] + "." + location[3])
 			require.True(t, ok && again == location)
