@@ -108,8 +108,9 @@ func (c *mountstats) Collect(_ context.Context, b *metric.Batch) error {
 // the order of the statistics, and gives what is left of it. Something may have
 // been mounted between the reading of the two files.
 func nfsAddress(m *nfsMount, mounts []mount) (string, []mount) {
+	point := unescape([]byte(m.point))
 	for i := range mounts {
-		if of := &mounts[i]; of.point == m.point && of.device == m.export && of.fsType == m.fsType {
+		if of := &mounts[i]; of.point == point && of.device == m.export && of.fsType == m.fsType {
 			return of.address, mounts[i+1:]
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // nfsMount is what /proc/self/mountstats says of an NFS mount.
 type nfsMount struct {
-	export, point, fsType string
+	export, point, fsType string // as they stand there: node_exporter does not unescape them
 	age                   uint64 // seconds
 	bytes                 [nfsBytes]uint64
 	events                [nfsEvents]uint64
@@ -190,7 +190,7 @@ func parseNFSDevice(rest []byte) (*nfsMount, error) {
 	if version, _ := field(rest); string(f[6]) != "nfs" && string(f[6]) != "nfs4" || !hasPrefix(version, "statvers=") {
 		return nil, nil
 	}
-	return &nfsMount{export: string(f[0]), point: unescape(f[3]), fsType: string(f[6])}, nil
+	return &nfsMount{export: string(f[0]), point: string(f[3]), fsType: string(f[6])}, nil
 }
 
 // parseLine reads a line before those of the operations.
