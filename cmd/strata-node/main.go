@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
@@ -21,46 +22,64 @@ func main() {
 	os.Exit(serve.Main(program, os.Args[1:], os.Stderr, run))
 }
 
-func run(ctx context.Context, args []string) error {
+// flags are the command line.
+type flags struct {
+	app        *kingpin.Application
+	web        *serve.Flags
+	collectors *node.Flags
+	path       *string
+	noSelf     *bool
+	requests   *int
+	procs      *int
+}
+
+func newFlags() flags {
 	app := serve.NewApp(program, "Metrics of this host: processors, memory, disks, file systems, network.")
-	web := serve.NewFlags(app, ":9100")
-	collectors := node.NewFlags(app)
-	path := app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").String()
-	noSelf := app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (process_*, go_*, strata_*).").Bool()
-	requests := app.Flag("web.max-requests", "Maximum number of parallel scrape requests. Use 0 to disable.").Default("40").Int()
-	procs := app.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS).").
-		Envar("GOMAXPROCS").Default("1").Int()
-	if _, err := serve.Parse(app, args); err != nil {
+	return flags{
+		app:        app,
+		web:        serve.NewFlags(app, ":9100"),
+		collectors: node.NewFlags(app),
+		path:       app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").String(),
+		noSelf:     app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (process_*, go_*, strata_*).").Bool(),
+		requests:   app.Flag("web.max-requests", "Maximum number of parallel scrape requests. Use 0 to disable.").Default("40").Int(),
+		procs: app.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS).").
+			Envar("GOMAXPROCS").Default("1").Int(),
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	f := newFlags()
+	if _, err := serve.Parse(f.app, args); err != nil {
 		return err
 	}
-	options, err := collectors.Options()
+	options, err := f.collectors.Options()
 	if err != nil {
 		return &serve.UsageError{Err: err}
 	}
-	runtime.GOMAXPROCS(*procs)
-	logger := web.Logger()
+	runtime.GOMAXPROCS(*f.procs)
+	logger := f.web.Logger()
 
 	// Dashboards ask for node_exporter_build_info.
 	registry := prometheus.NewRegistry()
-	if !*noSelf {
+	if !*f.noSelf {
 		registry = serve.NewRegistry(strings.ReplaceAll(program, "-", "_"))
 	}
 	registry.MustRegister(versioncollector.NewCollector("node_exporter"))
-	options.Logger, options.Registry, options.MaxRequests = logger, registry, *requests
+	options.Logger, options.Registry, options.MaxRequests = logger, registry, *f.requests
 	exporter, err := node.New(options)
 	if err != nil {
 		return &serve.UsageError{Err: err}
 	}
 
 	var own prometheus.Registerer
-	if !*noSelf {
+	if !*f.noSelf {
 		own = registry
 	}
-	server, err := serve.New(web.Options(program, logger, own))
+	server, err := serve.New(f.web.Options(program, logger, own))
 	if err != nil {
 		return err
 	}
-	server.Handle(*path, "Metrics", exporter.Handler())
+	server.Handle(*f.path, "Metrics", exporter.Handler())
 	logger.Info("measuring this host", "collectors", strings.Join(exporter.Collectors(), ","))
 	return server.Run(ctx)
 }
