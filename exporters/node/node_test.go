@@ -121,6 +121,8 @@ func (madeInfo) ModTime() time.Time { return madeNow() }
 func madeStat(path string) (os.FileInfo, error) {
 	info, err := os.Stat(path)
 	return madeInfo{info}, err
+}
+
 func madeEthtool(device string) (ethtoolAnswer, error) {
 	switch device {
 	case "eth0":
