@@ -90,10 +90,11 @@ demo: go cluster-tools ## the story: from a request to a new pod, with commentar
 	cd test/e2e && go run ./cmd/cluster demo $(ARGS)
 
 .PHONY: bench-apis
-bench-apis: build ## measure the metrics APIs beside metrics-server, 10 minutes
+bench-apis: build cluster-tools ## measure the metrics APIs beside metrics-server and behind a real API server, 15 minutes (root)
 	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server
 	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server-store .
 	cd test/bench && CGO_ENABLED=0 go build -trimpath -o ../../bin/bench/apis ./apis
+	cd test/e2e && go run ./cmd/aggregation
 	bin/bench/apis -root . -metrics-server bin/bench/metrics-server -metrics-server-store bin/bench/metrics-server-store $(ARGS)
 
 .PHONY: bench-freshness

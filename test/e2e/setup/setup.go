@@ -4,6 +4,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -33,6 +34,23 @@ func Options(ctx context.Context, log *slog.Logger) (cluster.Options, error) {
 	return cluster.Options{
 		Binaries: programs, PauseImage: archives[0], PauseName: image.Pause(root).Image, Images: archives[1:], Log: log,
 	}, nil
+}
+
+// Cluster is the cluster of `make cluster` when that runs, or one that is
+// started, which end ends.
+func Cluster(ctx context.Context, log *slog.Logger) (c *cluster.Cluster, end func(context.Context) error, err error) {
+	c, err = cluster.Attach(cluster.DefaultStateDir, log)
+	if !errors.Is(err, cluster.ErrNotRunning) {
+		return c, func(context.Context) error { return nil }, err
+	}
+	o, err := Options(ctx, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = cluster.Start(ctx, o); err != nil {
+		return nil, nil, err
+	}
+	return c, c.Stop, nil
 }
 
 // Pack builds programs and packs them as images into the user's cache; it

@@ -33,44 +33,17 @@ const (
 
 // bench has the pods that are loaded.
 type bench struct {
-	c    *cluster.Cluster
 	urls map[string]string // by pod
 }
 
 func newBench(ctx context.Context, c *cluster.Cluster) (*bench, error) {
-	if _, err := c.Kubectl(ctx, "delete", "namespace", namespace, "--ignore-not-found"); err != nil {
-		return nil, err
-	}
-	if err := c.CreateNamespace(ctx, namespace); err != nil {
-		return nil, err
-	}
-	if err := c.Apply(ctx, namespace, story.Shop()); err != nil {
-		return nil, err
-	}
-	if _, err := c.Kubectl(ctx, "scale", "--namespace", namespace, "deployment/shop", fmt.Sprintf("--replicas=%d", podCount)); err != nil {
-		return nil, err
-	}
-	b := &bench{c: c, urls: map[string]string{}}
-	err := until(ctx, func() error {
-		ready, err := c.ReadyPods(ctx, namespace, map[string]string{"app": "shop"})
-		if err == nil && len(ready) != podCount {
-			err = fmt.Errorf("%d of %d pods are ready", len(ready), podCount)
-		}
-		if err != nil {
-			return err
-		}
-		for _, p := range ready {
-			b.urls[p.Name] = load.URL(p.Status.PodIP, story.ProxyPort, fmt.Sprintf("/work?ms=%d", workMillis))
-		}
-		return nil
-	})
+	pods, err := story.Shops(ctx, c, namespace, podCount)
 	if err != nil {
 		return nil, err
 	}
-	for _, url := range b.urls { // or there are no series yet
-		if err := send(ctx, url, 1, time.Second); err != nil {
-			return nil, err
-		}
+	b := &bench{urls: map[string]string{}}
+	for _, p := range pods {
+		b.urls[p.Name] = load.URL(p.Status.PodIP, story.ProxyPort, fmt.Sprintf("/work?ms=%d", workMillis))
 	}
 	return b, nil
 }

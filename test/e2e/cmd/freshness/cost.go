@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/strata-metrics/strata/test/bench/figure"
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 	"github.com/strata-metrics/strata/test/e2e/story"
 )
@@ -67,7 +68,7 @@ func parse(text string) (map[string]reading, error) {
 
 // costs are the cores that the installation uses, by container; of core both
 // replicas, of the sidecars all.
-func costs(ctx context.Context, c *cluster.Cluster, interval time.Duration) ([]figure, error) {
+func costs(ctx context.Context, c *cluster.Cluster, interval time.Duration) ([]figure.Figure, error) {
 	before, err := readings(ctx, c)
 	if err != nil {
 		return nil, err
@@ -89,15 +90,15 @@ func costs(ctx context.Context, c *cluster.Cluster, interval time.Duration) ([]f
 	if len(cores) == 0 {
 		return nil, fmt.Errorf("the container exporter knows no container of namespace %s", story.Namespace)
 	}
-	var all []figure
+	var all []figure.Figure
 	for _, name := range slices.Sorted(maps.Keys(cores)) {
-		all = append(all, figure{name: "freshness_cost_" + name + "_" + interval.String(), ours: cores[name], unit: "cores"})
+		all = append(all, figure.Figure{Name: "freshness_cost_" + name + "_" + interval.String(), Ours: cores[name], Peer: figure.Unknown(), Unit: "cores"})
 	}
 	return all, nil
 }
 
 // serverCosts are the cores that the servers on this machine use.
-func serverCosts(ctx context.Context, all []*server, interval time.Duration) ([]figure, error) {
+func serverCosts(ctx context.Context, all []*server, interval time.Duration) ([]figure.Figure, error) {
 	before := map[string]float64{}
 	begin := time.Now()
 	for _, s := range all {
@@ -108,13 +109,16 @@ func serverCosts(ctx context.Context, all []*server, interval time.Duration) ([]
 		before[s.name] = v
 	}
 	pause(ctx, costOver)
-	var out []figure
+	var out []figure.Figure
 	for _, s := range all {
 		v, err := s.cpu()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, figure{name: "freshness_cost_process_" + s.name + "_" + interval.String(), ours: (v - before[s.name]) / time.Since(begin).Seconds(), unit: "cores"})
+		out = append(out, figure.Figure{
+			Name: "freshness_cost_process_" + s.name + "_" + interval.String(),
+			Ours: (v - before[s.name]) / time.Since(begin).Seconds(), Peer: figure.Unknown(), Unit: "cores",
+		})
 	}
 	return out, nil
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/strata-metrics/strata/test/bench/figure"
 )
 
 // point is a value that an API answered, and when after the start of the load.
@@ -39,28 +41,6 @@ func rise(curve []point, least float64) (half, most time.Duration, err error) {
 // times are those of all bursts, by kind.
 type times struct{ half, most []time.Duration }
 
-// figure is a measured value beside the peer's, 0 for none, and how much it may
-// be, 0 for as much as it is.
-type figure struct {
-	name             string
-	ours, peer, goal float64
-	unit             string
-}
-
-func (f figure) holds() bool { return f.goal == 0 || f.ours <= f.goal }
-
-// String is a line in the form of all benchmarks.
-func (f figure) String() string {
-	peer, ratio, goal := "-", "-", "-"
-	if f.peer > 0 {
-		peer, ratio = fmt.Sprintf("%.4g", f.peer), fmt.Sprintf("%.4g", f.ours/f.peer)
-	}
-	if f.goal > 0 {
-		goal = fmt.Sprintf("<=%.4g", f.goal)
-	}
-	return fmt.Sprintf("figure %s ours=%.4g peer=%s ratio=%s goal=%s unit=%s", f.name, f.ours, peer, ratio, goal, f.unit)
-}
-
 // windowOf is the window of the rule's rate at an interval of scrapes: two of
 // them, and for short ones a second more, so that a late sample leaves no gap.
 func windowOf(interval time.Duration) time.Duration { return max(2*interval, interval+2*time.Second) }
@@ -71,7 +51,7 @@ func windowOf(interval time.Duration) time.Duration { return max(2*interval, int
 // goal of one interval and 1 s is for the median. Within two intervals, or a
 // rule's window, and 1 s, 90 % are shown always. The kubelet's own readings are
 // as old as they are, and no goal is for what is made of them.
-func (t *times) figures(name string, interval time.Duration, peer *times) []figure {
+func (t *times) figures(name string, interval time.Duration, peer *times) []figure.Figure {
 	prefix := "freshness_" + name + "_" + interval.String()
 	if peer == nil {
 		peer = &times{}
@@ -83,18 +63,26 @@ func (t *times) figures(name string, interval time.Duration, peer *times) []figu
 	case "requests":
 		mostGoal = windowOf(interval).Seconds() + 1
 	}
-	return []figure{
-		{prefix + "_half_p50", quantile(t.half, 0.5), quantile(peer.half, 0.5), halfGoal, "s"},
-		{prefix + "_half_p99", quantile(t.half, 0.99), quantile(peer.half, 0.99), 0, "s"},
-		{prefix + "_90_p50", quantile(t.most, 0.5), quantile(peer.most, 0.5), 0, "s"},
-		{prefix + "_90_p99", quantile(t.most, 0.99), quantile(peer.most, 0.99), mostGoal, "s"},
+	figures := []figure.Figure{
+		{Name: "_half_p50", Ours: quantile(t.half, 0.5), Peer: quantile(peer.half, 0.5), Goal: halfGoal},
+		{Name: "_half_p99", Ours: quantile(t.half, 0.99), Peer: quantile(peer.half, 0.99)},
+		{Name: "_90_p50", Ours: quantile(t.most, 0.5), Peer: quantile(peer.most, 0.5)},
+		{Name: "_90_p99", Ours: quantile(t.most, 0.99), Peer: quantile(peer.most, 0.99), Goal: mostGoal},
 	}
+	for i := range figures {
+		f := &figures[i]
+		f.Name, f.Unit = prefix+f.Name, "s"
+		if f.Goal > 0 {
+			f.Bound = figure.AtMost
+		}
+	}
+	return figures
 }
 
-// quantile is the nearest-rank quantile in seconds, 0 of nothing.
+// quantile is the nearest-rank quantile in seconds, NaN of nothing.
 func quantile(all []time.Duration, q float64) float64 {
 	if len(all) == 0 {
-		return 0
+		return math.NaN()
 	}
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[max(int(math.Ceil(q*float64(len(sorted)))), 1)-1].Seconds()

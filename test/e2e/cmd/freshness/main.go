@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/strata-metrics/strata/test/bench/figure"
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 	"github.com/strata-metrics/strata/test/e2e/repo"
 	"github.com/strata-metrics/strata/test/e2e/setup"
@@ -68,19 +69,11 @@ func run(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := cluster.Attach(cluster.DefaultStateDir, log)
-	if errors.Is(err, cluster.ErrNotRunning) {
-		o, optionsErr := setup.Options(ctx, log)
-		if optionsErr != nil {
-			return optionsErr
-		}
-		if c, err = cluster.Start(ctx, o); err == nil {
-			defer func() { err = errors.Join(err, c.Stop(context.WithoutCancel(ctx))) }()
-		}
-	}
+	c, end, err := setup.Cluster(ctx, log)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
 	if err := story.Install(ctx, c, root, log); err != nil {
 		return err
 	}
@@ -88,25 +81,22 @@ func run(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &runner{bench: b, root: root, out: out, log: log}
+	r := &runner{bench: b, c: c, root: root, report: figure.NewReporter(out), log: log}
 	for _, interval := range p.intervals {
 		if err := r.at(ctx, interval, p.bursts); err != nil {
 			return err
 		}
 	}
-	if len(r.short) > 0 {
-		return fmt.Errorf("short of the goal: %s", strings.Join(r.short, ", "))
-	}
-	return nil
+	return r.report.Err()
 }
 
 // runner measures one interval after the other.
 type runner struct {
 	*bench
-	root  string
-	out   io.Writer
-	log   *slog.Logger
-	short []string // figures that do not hold their goal
+	c      *cluster.Cluster
+	root   string
+	report *figure.Reporter
+	log    *slog.Logger
 }
 
 // at measures at one interval: bursts first, then what it costs without them,
@@ -165,11 +155,8 @@ func (r *runner) at(ctx context.Context, interval time.Duration, bursts int) err
 	return nil
 }
 
-func (r *runner) print(figures []figure) {
+func (r *runner) print(figures []figure.Figure) {
 	for _, f := range figures {
-		_, _ = fmt.Fprintln(r.out, f)
-		if !f.holds() {
-			r.short = append(r.short, f.name)
-		}
+		r.report.Add(f)
 	}
 }
