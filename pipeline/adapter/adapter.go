@@ -17,6 +17,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,6 +87,7 @@ type Adapter struct {
 	journal   *journal.Journal
 	health    *health
 	metrics   *selfMetrics
+	written   sync.Pool // of *custom_metrics.MetricValueList, see Recycle
 }
 
 type selfMetrics struct {

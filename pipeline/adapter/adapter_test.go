@@ -12,8 +12,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -118,11 +120,11 @@ type flaky struct {
 	err error
 }
 
-func (f *flaky) InstantWithAge(ctx context.Context, expr string, at time.Time) (v promVector, ts []Age, n notes, err error) {
+func (f *flaky) InstantWithAge(ctx context.Context, expr string, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
 	if f.err != nil {
-		return nil, nil, nil, f.err
+		return nil, f.err
 	}
-	return f.Local.InstantWithAge(ctx, expr, at)
+	return f.Local.InstantWithAge(ctx, expr, at, yield)
 }
 
 // TestRuleRecovers: the end of a failure is told too.
@@ -198,12 +200,9 @@ func TestAge(t *testing.T) {
 
 	f := func(expr string, want ...time.Time) {
 		t.Helper()
-		_, ages, _, err := q.InstantWithAge(t.Context(), expr, testTime())
-		require.NoError(t, err)
 		var times []time.Time
-		for _, a := range ages {
-			times = append(times, a.Time.UTC())
-		}
+		_, err := q.InstantWithAge(t.Context(), expr, testTime(), func(_ promql.Sample, a Age) { times = append(times, a.Time.UTC()) })
+		require.NoError(t, err)
 		slices.SortFunc(times, time.Time.Compare)
 		require.Equal(t, want, times, expr)
 	}

@@ -30,9 +30,9 @@ type Querier interface {
 
 // AgeQuerier is a Querier that knows how old what it answers is.
 type AgeQuerier interface {
-	// InstantWithAge is Instant and, for each sample of the vector, how old the
-	// data behind it is.
-	InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, error)
+	// InstantWithAge calls yield with each sample that Instant would give and how
+	// old the data behind it is. With an error there are none.
+	InstantWithAge(ctx context.Context, expr string, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error)
 }
 
 // Age says how old the data behind a value is.
@@ -72,16 +72,19 @@ func NewLocal(store storage.Queryable, newQuerier func(storage.Queryable) Querie
 }
 
 // InstantWithAge implements AgeQuerier.
-func (l *Local) InstantWithAge(ctx context.Context, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, error) {
-	if vec, ages, notes, ok := l.quick.ask(ctx, l.store, expr, at); ok {
-		return vec, ages, notes, nil
+func (l *Local) InstantWithAge(ctx context.Context, expr string, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
+	if notes, ok := l.quick.ask(ctx, l.store, expr, at, yield); ok {
+		return notes, nil
 	}
 	seen := &Ages{Queryable: l.store}
 	vec, notes, err := l.make(seen).Instant(ctx, expr, at)
 	if err != nil {
-		return nil, nil, notes, err
+		return notes, err
 	}
-	return vec, seen.Of(vec), notes, nil
+	for i, age := range seen.Of(vec) {
+		yield(vec[i], age)
+	}
+	return notes, nil
 }
 
 // Names implements Index.

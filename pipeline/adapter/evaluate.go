@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -53,70 +52,90 @@ func (a *Adapter) Evaluate(ctx context.Context, r *Rule, o Objects, selector kla
 	if err != nil {
 		return nil, err
 	}
-	at := a.now()
-	vec, ages, notes, err := a.instant(ctx, expr, at)
+	e := evaluation{rule: r, label: label, limit: a.limit(r), at: a.now(), answers: make([]Answer, 0, len(o.Names.Names()))}
+	notes, err := a.instant(ctx, expr, e.at, e.add)
 	if err != nil {
 		return nil, err
 	}
 	if len(notes) > 0 {
 		a.log.Debug("Query of a rule has remarks", "rule", r.String(), "query", expr, "remarks", notes.AsErrors())
 	}
-	scalar := a.isScalar(expr, vec)
-	if scalar && label != "" {
-		return nil, errScalar
+	if e.samples == 1 && e.bare && a.isScalar(expr) {
+		if label != "" {
+			return nil, errScalar
+		}
+		for i := range e.answers {
+			e.answers[i].Labels = nil
+		}
 	}
-	out := make([]Answer, 0, len(vec))
-	var objects map[string]int // by name; nil where each can have one value only
-	if label != "" && slices.ContainsFunc(vec, func(s promql.Sample) bool { return s.Metric.Len() != 1 }) {
-		objects = make(map[string]int, len(vec))
-	}
-	for i := range vec {
-		s := &vec[i]
-		if s.H != nil || math.IsNaN(s.F) || math.IsInf(s.F, 0) {
-			continue
-		}
-		ans := Answer{Value: s.F, Time: at, Rule: r, limit: a.limit(r)}
-		if i < len(ages) && !ages[i].Time.IsZero() {
-			ans.Time, ans.Age, ans.oldest = ages[i].Time, at.Sub(ages[i].Time), ages[i].Series
-		}
-		if label == "" {
-			if !scalar {
-				ans.Labels = s.Metric.Map()
-			}
-			out = append(out, ans)
-			continue
-		}
-		if ans.Object = s.Metric.Get(label); ans.Object == "" {
-			continue
-		}
-		// An expression that does not aggregate can give several values of one
-		// object. The last counts, as in prometheus-adapter.
-		if j, ok := objects[ans.Object]; ok {
-			out[j] = ans
-			continue
-		}
-		if objects != nil {
-			objects[ans.Object] = len(out)
-		}
-		out = append(out, ans)
-	}
-	return out, nil
+	return e.answers, nil
 }
 
-func (a *Adapter) instant(ctx context.Context, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, error) {
+// evaluation makes answers of samples.
+type evaluation struct {
+	rule    *Rule
+	label   string // that names the object; "" for an external metric
+	limit   time.Duration
+	at      time.Time
+	answers []Answer
+
+	samples int
+	bare    bool           // the last sample has no labels, as a scalar has none
+	objects map[string]int // answers by object; nil while no object can have two
+}
+
+func (e *evaluation) add(s promql.Sample, age Age) {
+	e.samples++
+	e.bare = s.Metric.IsEmpty()
+	if s.H != nil || math.IsNaN(s.F) || math.IsInf(s.F, 0) {
+		return
+	}
+	ans := Answer{Value: s.F, Time: e.at, Rule: e.rule, limit: e.limit}
+	if !age.Time.IsZero() {
+		ans.Time, ans.Age, ans.oldest = age.Time, e.at.Sub(age.Time), age.Series
+	}
+	if e.label == "" {
+		ans.Labels = s.Metric.Map()
+		e.answers = append(e.answers, ans)
+		return
+	}
+	if ans.Object = s.Metric.Get(e.label); ans.Object == "" {
+		return
+	}
+	// An expression that does not aggregate can give several values of one
+	// object. The last counts, as in prometheus-adapter.
+	if s.Metric.Len() > 1 && e.objects == nil {
+		e.objects = make(map[string]int)
+		for i := range e.answers {
+			e.objects[e.answers[i].Object] = i
+		}
+	}
+	if j, ok := e.objects[ans.Object]; ok {
+		e.answers[j] = ans
+		return
+	}
+	if e.objects != nil {
+		e.objects[ans.Object] = len(e.answers)
+	}
+	e.answers = append(e.answers, ans)
+}
+
+func (a *Adapter) instant(ctx context.Context, expr string, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
 	if q, ok := a.querier.(AgeQuerier); ok {
-		return q.InstantWithAge(ctx, expr, at)
+		return q.InstantWithAge(ctx, expr, at, yield)
 	}
 	vec, notes, err := a.querier.Instant(ctx, expr, at)
-	return vec, nil, notes, err
+	if err == nil {
+		for _, s := range vec {
+			yield(s, Age{})
+		}
+	}
+	return notes, err
 }
 
 // isScalar tells a scalar from a vector of one sample without labels, which
 // look the same in the answer.
-func (a *Adapter) isScalar(expr string, vec promql.Vector) bool {
-	if len(vec) != 1 || !vec[0].Metric.IsEmpty() {
-		return false
-	}
+func (a *Adapter) isScalar(expr string) bool {
 	e, err := a.parser.ParseExpr(expr)
 	return err == nil && e.Type() == parser.ValueTypeScalar
 }

@@ -13,9 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/prometheus/prometheus/util/teststorage"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -181,8 +179,3 @@ func newStore(t testing.TB) *teststorage.TestStorage {
 	t.Helper()
 	return teststorage.New(t)
 }
-
-type (
-	promVector = promql.Vector
-	notes      = annotations.Annotations
-)

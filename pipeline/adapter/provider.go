@@ -90,12 +90,29 @@ func (a *Adapter) GetMetricBySelector(ctx context.Context, namespace string, sel
 		what := fmt.Sprintf("%s of %d %s, such as %s", info.Metric, len(left), info.GroupResource.String(), left[0].Object)
 		return nil, a.status(a.staleError(ctx, what, &left[0]))
 	}
-	list = &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, 0, len(answers))}
+	list = a.newList(len(answers))
 	shown := echo(metricSelector)
 	for i := range answers {
 		list.Items = append(list.Items, metricValue(&answers[i], res, namespace, info.Metric, shown))
 	}
 	return list, nil
+}
+
+// newList is an empty list with room for values.
+func (a *Adapter) newList(values int) *custom_metrics.MetricValueList {
+	if list, ok := a.written.Get().(*custom_metrics.MetricValueList); ok {
+		list.Items = slices.Grow(list.Items, values)
+		return list
+	}
+	return &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, 0, values)}
+}
+
+// Recycle takes back the memory of a list of GetMetricBySelector that nobody
+// uses any more: of 1,500 pods it is a third of a megabyte a request.
+func (a *Adapter) Recycle(list *custom_metrics.MetricValueList) {
+	clear(list.Items)
+	list.Items = list.Items[:0]
+	a.written.Put(list)
 }
 
 // only are the answers about objects of these names, in the memory of all.

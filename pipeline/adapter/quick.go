@@ -112,19 +112,20 @@ type grouping struct {
 }
 
 // evaluate answers from a store.
-func (q *quickQuery) evaluate(ctx context.Context, store storage.Queryable, at time.Time) (promql.Vector, []Age, annotations.Annotations, error) {
+func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
+	q := r.q
 	end := at.UnixMilli()
 	start := end - q.window // not in the range any more
 	querier, err := store.Querier(start, end)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	hints := q.hints
 	hints.Start, hints.End = start+1, end
 	set := querier.Select(ctx, false, &hints, q.selector.LabelMatchers...)
-	r := quickRun{q: q, enh: promql.EvalNodeHelper{Ts: end}, before: q.last.Load()}
+	r.enh.Ts, r.before = end, q.last.Load()
 	if r.before != nil {
-		r.groups = make([]group, len(r.before.groups))
+		r.groups = append(r.groups, make([]group, len(r.before.groups))...)
 	}
 	for n := 0; err == nil && set.Next(); n++ {
 		if err = ctx.Err(); err == nil {
@@ -134,13 +135,13 @@ func (q *quickQuery) evaluate(ctx context.Context, store storage.Queryable, at t
 	notes := r.notes
 	notes.Merge(set.Warnings())
 	if err := errors.Join(err, set.Err(), querier.Close()); err != nil {
-		return nil, nil, notes, err
+		return notes, err
 	}
 	if r.own != nil && len(r.own.series) <= maxGrouping {
 		q.last.Store(r.own)
 	}
-	vec, ages := r.result(end)
-	return vec, ages, notes, nil
+	r.result(end, yield)
+	return notes, nil
 }
 
 // quickRun is one evaluation; its buffers serve all series.
@@ -158,19 +159,16 @@ type quickRun struct {
 	index  map[string]int // of own's groups, by the values of the labels
 }
 
-func (r *quickRun) result(end int64) (promql.Vector, []Age) {
-	vec, ages := make(promql.Vector, 0, len(r.groups)), make([]Age, 0, len(r.groups))
+func (r *quickRun) result(end int64, yield func(promql.Sample, Age)) {
 	of := r.own
 	if of == nil {
 		of = r.before
 	}
 	for i := range r.groups {
 		if g := &r.groups[i]; g.any {
-			vec = append(vec, promql.Sample{T: end, F: g.sum + g.lost, Metric: of.groups[i]})
-			ages = append(ages, Age{Time: time.UnixMilli(g.newest), Series: g.oldest})
+			yield(promql.Sample{T: end, F: g.sum + g.lost, Metric: of.groups[i]}, Age{Time: time.UnixMilli(g.newest), Series: g.oldest})
 		}
 	}
-	return vec, ages
 }
 
 func (r *quickRun) series(n int, s storage.Series, start, end int64) error {
@@ -234,9 +232,10 @@ func (r *quickRun) group(n int, l labels.Labels) *group {
 // begin makes a grouping of the run's own, with the n series that were as
 // before.
 func (r *quickRun) begin(n int) {
-	groups := r.groups
+	groups := slices.Clone(r.groups)
 	before := r.before
-	r.own, r.index, r.groups = &grouping{}, map[string]int{}, nil
+	clear(r.groups)
+	r.own, r.index, r.groups = &grouping{}, map[string]int{}, r.groups[:0]
 	for i := range n {
 		*r.group(i, before.series[i]) = groups[before.group[i]]
 	}
@@ -260,7 +259,8 @@ const maxQuick = 1 << 20
 
 // quickQueries remembers what expressions are: nil for those that are not quick.
 type quickQueries struct {
-	parser parser.Parser
+	parser  parser.Parser
+	buffers sync.Pool // of *quickBuffers
 
 	mu    sync.Mutex // guards known and bytes
 	known map[string]*quickQuery
@@ -294,11 +294,25 @@ func (qs *quickQueries) get(expr string) *quickQuery {
 
 // ask evaluates a quick expression. It is false for one that the engine has to
 // evaluate, which gives the error too where there is one.
-func (qs *quickQueries) ask(ctx context.Context, store storage.Queryable, expr string, at time.Time) (promql.Vector, []Age, annotations.Annotations, bool) {
+func (qs *quickQueries) ask(ctx context.Context, store storage.Queryable, expr string, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, bool) {
 	q := qs.get(expr)
 	if q == nil {
-		return nil, nil, nil, false
+		return nil, false
 	}
-	vec, ages, notes, err := q.evaluate(ctx, store, at)
-	return vec, ages, notes, err == nil
+	b, _ := qs.buffers.Get().(*quickBuffers)
+	if b == nil {
+		b = &quickBuffers{}
+	}
+	r := quickRun{q: q, points: b.points, groups: b.groups}
+	notes, err := r.evaluate(ctx, store, at, yield)
+	clear(r.groups) // or they keep labels of series that are gone
+	b.points, b.groups = r.points[:0], r.groups[:0]
+	qs.buffers.Put(b)
+	return notes, err == nil
+}
+
+// quickBuffers are what an evaluation leaves for the next.
+type quickBuffers struct {
+	points []promql.FPoint
+	groups []group
 }

@@ -70,7 +70,9 @@ func TestQuickIsTheEngine(t *testing.T) {
 				more()
 			}
 			at := testTime().Add(time.Duration(random.IntN(60_000)) * time.Millisecond)
-			vec, ages, _, ok := l.quick.ask(t.Context(), st, expr, at)
+			var vec promql.Vector
+			var ages []Age
+			_, ok := l.quick.ask(t.Context(), st, expr, at, func(s promql.Sample, age Age) { vec, ages = append(vec, s), append(ages, age) })
 			require.True(t, ok, expr)
 			seen := &Ages{Queryable: st}
 			want, _, err := l.make(seen).Instant(t.Context(), expr, at)
@@ -154,8 +156,9 @@ func BenchmarkPods1500(b *testing.B) {
 	expr := `sum(rate(x{namespace="a",pod=~"` + strings.Join(names, "|") + `"}[1m])) by (pod)`
 	b.Run("quick", func(b *testing.B) {
 		for b.Loop() {
-			if vec, _, _, ok := l.quick.ask(b.Context(), st, expr, testTime()); !ok || len(vec) != 1500 {
-				b.Fatal(len(vec))
+			n := 0
+			if _, ok := l.quick.ask(b.Context(), st, expr, testTime(), func(promql.Sample, Age) { n++ }); !ok || n != 1500 {
+				b.Fatal(n)
 			}
 		}
 	})

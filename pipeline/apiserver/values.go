@@ -52,6 +52,15 @@ func (v *values) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.freshness.Observe(list.Items[i].Timestamp)
 	}
 	responsewriters.SerializeObject(runtime.ContentTypeJSON, valuesEncoder{q.version.Version, &v.buffers}, w, r, http.StatusOK, list)
+	if p, ok := v.provider.(recycler); ok && q.name == "*" {
+		p.Recycle(list)
+	}
+}
+
+// recycler is a provider that makes its lists in the memory of those that have
+// been written.
+type recycler interface {
+	Recycle(list *custom_metrics.MetricValueList)
 }
 
 // valuesQuestion is what a request asks.

@@ -218,7 +218,11 @@ func (s *Store) query(ctx context.Context, q Question) ([]Value, error) {
 
 func (s *Store) instant(ctx context.Context, expr string, at time.Time) (promql.Vector, []adapter.Age, error) {
 	if q, ok := s.o.Querier.(adapter.AgeQuerier); ok {
-		vec, ages, _, err := q.InstantWithAge(ctx, expr, at)
+		var vec promql.Vector
+		var ages []adapter.Age
+		_, err := q.InstantWithAge(ctx, expr, at, func(s promql.Sample, age adapter.Age) {
+			vec, ages = append(vec, s), append(ages, age)
+		})
 		return vec, ages, err
 	}
 	vec, _, err := s.o.Querier.Instant(ctx, expr, at)
