@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,10 +22,10 @@ import (
 )
 
 // values answers the question that autoscalers ask all the time, the values of
-// a custom metric as JSON, without the library's route table, conversions and
-// encoding by reflection, which took longer than finding the values. All other
-// requests are next's, which gives the same answers: the bytes are held to be
-// the same by a test.
+// a custom metric as JSON or protobuf, without the library's route table,
+// conversions and JSON by reflection, which took longer than finding the values.
+// All other requests are next's, which gives the same answers: the bytes are held
+// to be the same by a test.
 type values struct {
 	next      http.Handler
 	provider  provider.CustomMetricsProvider // nil leaves all to next
@@ -51,10 +52,34 @@ func (v *values) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for i := range list.Items {
 		v.freshness.Observe(list.Items[i].Timestamp)
 	}
-	responsewriters.SerializeObject(runtime.ContentTypeJSON, valuesEncoder{q.version.Version, &v.buffers}, w, r, http.StatusOK, list)
+	if encoder, object, err := v.encoder(q, list); err != nil {
+		responsewriters.ErrorNegotiated(err, customapiserver.Codecs, q.version, w, r)
+	} else {
+		responsewriters.SerializeObject(q.media.MediaType, encoder, w, r, http.StatusOK, object)
+	}
 	if p, ok := v.provider.(recycler); ok && q.name == "*" {
 		p.Recycle(list)
 	}
+}
+
+// encoder writes what answers a question, in the form that it wants.
+func (v *values) encoder(q *valuesQuestion, list *custom_metrics.MetricValueList) (runtime.Encoder, runtime.Object, error) {
+	if q.media.MediaType == runtime.ContentTypeJSON {
+		return valuesEncoder{q.version.Version, &v.buffers}, list, nil
+	}
+	object, err := versioned(list, q.version)
+	return q.media.Serializer, object, err
+}
+
+// versioned is a list in a version of the API.
+func versioned(list *custom_metrics.MetricValueList, version schema.GroupVersion) (runtime.Object, error) {
+	kind := metav1.TypeMeta{Kind: "MetricValueList", APIVersion: version.String()}
+	if version == v1beta1.SchemeGroupVersion {
+		out := &v1beta1.MetricValueList{TypeMeta: kind}
+		return out, v1beta1.Convert_custom_metrics_MetricValueList_To_v1beta1_MetricValueList(list, out, nil)
+	}
+	out := &v1beta2.MetricValueList{TypeMeta: kind}
+	return out, v1beta2.Convert_custom_metrics_MetricValueList_To_v1beta2_MetricValueList(list, out, nil)
 }
 
 // recycler is a provider that makes its lists in the memory of those that have
@@ -66,6 +91,7 @@ type recycler interface {
 // valuesQuestion is what a request asks.
 type valuesQuestion struct {
 	version   schema.GroupVersion
+	media     runtime.SerializerInfo
 	of        schema.GroupResource
 	namespace string
 	name      string // "*" for all that objects selects
@@ -105,7 +131,7 @@ func (v *values) question(r *http.Request) (*valuesQuestion, bool) {
 	case len(info.Parts) != 3:
 		return nil, false
 	}
-	return q, q.metric != "" && q.selectors(r.URL) && wantsJSON(r)
+	return q, q.metric != "" && q.selectors(r.URL) && q.form(r)
 }
 
 // selectors reads the parameters; false when there are others, or what is no
@@ -136,9 +162,11 @@ func (q *valuesQuestion) selectors(u *url.URL) bool {
 	return true
 }
 
-// wantsJSON tells whether a request is to be answered in JSON without
-// indentation.
-func wantsJSON(r *http.Request) bool {
+// form finds the form of the answer; false for others than plain JSON and
+// protobuf.
+func (q *valuesQuestion) form(r *http.Request) bool {
 	options, info, err := negotiation.NegotiateOutputMediaType(r, customapiserver.Codecs, negotiation.DefaultEndpointRestrictions)
-	return err == nil && info.MediaType == runtime.ContentTypeJSON && !options.Pretty && options.Convert == nil
+	q.media = info
+	return err == nil && !options.Pretty && options.Convert == nil &&
+		(info.MediaType == runtime.ContentTypeJSON || info.MediaType == runtime.ContentTypeProtobuf)
 }

@@ -3,6 +3,9 @@ package apiserver
 import (
 	"bytes"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,27 +16,40 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta1"
+	"k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	customapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 )
 
-// libraryJSON is a list as the library writes it.
-func libraryJSON(t testing.TB, list *custom_metrics.MetricValueList, version string) []byte {
+func mediaOf(t testing.TB, mediaType string) runtime.SerializerInfo {
 	t.Helper()
-	info, ok := runtime.SerializerInfoForMediaType(customapiserver.Codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
+	info, ok := runtime.SerializerInfoForMediaType(customapiserver.Codecs.SupportedMediaTypes(), mediaType)
 	require.True(t, ok)
-	encoder := customapiserver.Codecs.EncoderForVersion(info.Serializer, schema.GroupVersion{Group: custom_metrics.GroupName, Version: version})
+	return info
+}
+
+// byLibrary is a list as the library writes it.
+func byLibrary(t testing.TB, list *custom_metrics.MetricValueList, version schema.GroupVersion, media runtime.SerializerInfo) []byte {
+	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, encoder.Encode(list, &b))
+	require.NoError(t, customapiserver.Codecs.EncoderForVersion(media.Serializer, version).Encode(list, &b))
 	return b.Bytes()
 }
 
 func requireLikeLibrary(t testing.TB, list *custom_metrics.MetricValueList) {
 	t.Helper()
-	for _, version := range []string{"v1beta1", "v1beta2"} {
-		var b bytes.Buffer
-		require.NoError(t, valuesEncoder{version, &sync.Pool{}}.Encode(list, &b))
-		require.Equal(t, string(libraryJSON(t, list, version)), b.String())
+	for _, version := range []schema.GroupVersion{v1beta1.SchemeGroupVersion, v1beta2.SchemeGroupVersion} {
+		for _, mediaType := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+			q := &valuesQuestion{version: version, media: mediaOf(t, mediaType)}
+			encoder, object, err := (&values{}).encoder(q, list)
+			require.NoError(t, err)
+			var b bytes.Buffer
+			require.NoError(t, encoder.Encode(object, &b))
+			require.Equal(t, string(byLibrary(t, list, version, q.media)), b.String())
+		}
 	}
 }
 
@@ -94,7 +110,7 @@ func BenchmarkValues1500(b *testing.B) {
 	}
 	b.Run("library", func(b *testing.B) {
 		for b.Loop() {
-			libraryJSON(b, list, "v1beta2")
+			byLibrary(b, list, v1beta2.SchemeGroupVersion, mediaOf(b, runtime.ContentTypeJSON))
 		}
 	})
 	b.Run("strata", func(b *testing.B) {
@@ -103,4 +119,48 @@ func BenchmarkValues1500(b *testing.B) {
 			require.NoError(b, encoder.Encode(list, io.Discard))
 		}
 	})
+}
+
+// What is asked in the usual form is answered here, everything else by next.
+func TestValuesTakesTheUsual(t *testing.T) {
+	t.Parallel()
+	const group = "/apis/custom.metrics.k8s.io/"
+	resolver := &request.RequestInfoFactory{APIPrefixes: sets.NewString("apis", "api"), GrouplessAPIPrefixes: sets.NewString("api")}
+	passed := false
+	v := newValues(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed = true }), &fakeMetrics{})
+	f := func(target, accept string, here bool, code int, want string) {
+		t.Helper()
+		method, target, _ := strings.Cut(target, " ")
+		r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
+		r.Header.Set("Accept", accept)
+		info, err := resolver.NewRequestInfo(r)
+		require.NoError(t, err)
+		w := httptest.NewRecorder()
+		passed = false
+		v.ServeHTTP(w, r.WithContext(request.WithRequestInfo(r.Context(), info)))
+		require.Equal(t, here, !passed, target)
+		if here {
+			require.Equal(t, code, w.Code, target)
+			require.Contains(t, w.Body.String(), want, target)
+		}
+	}
+	const pods = "GET " + group + "v1beta2/namespaces/shop/pods/*/http_requests"
+	f(pods, "application/json", true, 200, `"namespace":"shop","name":"p"`)
+	f(pods, "", true, 200, `"value":"7"`)
+	f(pods, "application/vnd.kubernetes.protobuf, */*", true, 200, "k8s\x00")
+	f(pods+"?labelSelector=app%3Dweb&metricLabelSelector=a%3Db", "*/*", true, 200, `"value":"7"`)
+	f("GET "+group+"v1beta1/namespaces/shop/pods/one/http_requests", "*/*", true, 200, `"metricName":"http_requests"`)
+	f("GET "+group+"v1beta2/nodes/n/http_requests", "*/*", true, 200, `"name":"n"`)
+	f("GET "+group+"v1beta2/namespaces/shop/metrics/http_requests", "*/*", true, 200, `"name":"shop"`)
+	f("GET "+group+"v1beta2/namespaces/shop/pods/*/unknown", "*/*", true, 404, "unknown")
+	for _, other := range []string{
+		"POST " + group + "v1beta2/namespaces/shop/pods/*/http_requests", "GET " + group + "v1/namespaces/shop/pods/*/http_requests",
+		"GET " + group + "v1beta2/namespaces/shop/pods/*/a/b", "GET " + group + "v1beta2/namespaces/shop/pods", "GET " + group + "v1beta2",
+		"GET /apis/external.metrics.k8s.io/v1beta1/namespaces/shop/m", pods + "?pretty=true", pods + "?watch=true", pods + "?fieldSelector=a%3Db",
+		pods + "?labelSelector=%21%21", pods + "?labelSelector=a&labelSelector=b", pods + "?labelSelector=%zz",
+	} {
+		f(other, "application/json", false, 0, "")
+	}
+	f(pods, "application/yaml", false, 0, "")
+	f(pods, "application/json;as=Table;g=meta.k8s.io;v=v1", false, 0, "")
 }
