@@ -195,8 +195,8 @@ func (r *quickRun) series(n int, s storage.Series, start, end int64) error {
 		g.newest, g.oldest = newest, l
 	}
 	r.matrix[0] = promql.Series{Metric: l, Floats: r.points}
-	r.enh.Out = r.enh.Out[:0]
 	out, notes := r.q.function(nil, r.matrix[:], r.q.args, &r.enh)
+	r.enh.Out = out[:0] // to be used again
 	r.notes.Merge(notes)
 	for i := range out {
 		g.add(out[i].F)

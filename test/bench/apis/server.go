@@ -262,8 +262,9 @@ func (b *bench) latencies(ctx context.Context, s *stack) error {
 		{"custom_pods_100_", s.question(100), 100, latencyRate, 2, adapterP50of100},
 		{"custom_pods_1500_", s.question(1500), 1500, latencyRate / 5, 10, adapterP50of1500},
 	} {
+		profiled := b.profile(ctx, s, c.name+"latency")
 		r, err := s.ask(ctx, hpaUser, c.objects, c.url, c.rate)
-		if err != nil {
+		if err := errors.Join(err, <-profiled); err != nil {
 			return err
 		}
 		b.report.Note("%d values at %g a second: %d bytes, a tenth within %.2f ms, max %.1f ms; load average %s", c.objects, c.rate, r.Bytes, r.Quantile(0.1), r.Max(), loadAverage())
