@@ -1,9 +1,11 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
+	"golang.org/x/sync/errgroup"
 )
 
 // errNotQuick means that the data is nothing for a quick query: the engine has
@@ -113,53 +116,97 @@ type grouping struct {
 
 // evaluate answers from a store.
 func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
-	q := r.q
 	end := at.UnixMilli()
-	start := end - q.window // not in the range any more
+	start := end - r.q.window // not in the range any more
 	querier, err := store.Querier(start, end)
 	if err != nil {
 		return nil, err
 	}
-	hints := q.hints
+	hints := r.q.hints
 	hints.Start, hints.End = start+1, end
-	set := querier.Select(ctx, false, &hints, q.selector.LabelMatchers...)
-	r.enh.Ts, r.before = end, q.last.Load()
-	if r.before != nil {
+	set := querier.Select(ctx, false, &hints, r.q.selector.LabelMatchers...)
+	if r.before = r.q.last.Load(); r.before != nil {
 		r.groups = append(r.groups, make([]group, len(r.before.groups))...)
 	}
-	for n := 0; err == nil && set.Next(); n++ {
-		if err = ctx.Err(); err == nil {
-			err = r.series(n, set.At(), start, end)
-		}
+	for set.Next() {
+		s := set.At()
+		r.found = append(r.found, found{series: s, group: r.group(len(r.found), s.Labels())})
 	}
-	notes := r.notes
+	notes, err := r.read(ctx, start, end)
 	notes.Merge(set.Warnings())
 	if err := errors.Join(err, set.Err(), querier.Close()); err != nil {
 		return notes, err
 	}
 	if r.own != nil && len(r.own.series) <= maxGrouping {
-		q.last.Store(r.own)
+		r.q.last.Store(r.own)
 	}
 	r.result(end, yield)
 	return notes, nil
 }
 
-// quickRun is one evaluation; its buffers serve all series.
+// quickRun is one evaluation.
 type quickRun struct {
-	q      *quickQuery
-	enh    promql.EvalNodeHelper
-	it     chunkenc.Iterator
-	points []promql.FPoint
-	matrix [1]promql.Series
-	groups []group
-	notes  annotations.Annotations
+	q     *quickQuery
+	share int // series that are worth a goroutine
+	quickBuffers
 
 	before *grouping      // of the last evaluation, nil for none
 	own    *grouping      // of this one, nil while before is right
 	index  map[string]int // of own's groups, by the values of the labels
 }
 
+// quickBuffers are what an evaluation leaves for the next.
+type quickBuffers struct {
+	groups []group
+	found  []found
+}
+
+// found is a series and what was read of it.
+type found struct {
+	series storage.Series
+	group  int
+	newest int64 // ms
+	any    bool  // there are samples
+	value  float64
+	valued bool // there is a value, which takes two samples
+}
+
+// read reads all series, by several processors where there are many: an
+// autoscaler waits for the answer.
+func (r *quickRun) read(ctx context.Context, start, end int64) (annotations.Annotations, error) {
+	workers := min(max(1, len(r.found)/r.share), runtime.GOMAXPROCS(0))
+	readers := make([]quickReader, workers)
+	var all errgroup.Group
+	for i := range readers {
+		part := r.found[len(r.found)*i/workers : len(r.found)*(i+1)/workers]
+		rd := &readers[i]
+		rd.q, rd.enh.Ts = r.q, end
+		if i == workers-1 {
+			rd.err = rd.all(ctx, part, start, end) // this goroutine's own part
+			break
+		}
+		all.Go(func() error { return rd.all(ctx, part, start, end) })
+	}
+	err := all.Wait()
+	var notes annotations.Annotations
+	for i := range readers {
+		err = cmp.Or(err, readers[i].err)
+		notes.Merge(readers[i].notes)
+	}
+	return notes, err
+}
+
 func (r *quickRun) result(end int64, yield func(promql.Sample, Age)) {
+	for i := range r.found {
+		f := &r.found[i]
+		g := &r.groups[f.group]
+		if f.any && (g.oldest.IsEmpty() || f.newest < g.newest) {
+			g.newest, g.oldest = f.newest, f.series.Labels()
+		}
+		if f.valued {
+			g.add(f.value)
+		}
+	}
 	of := r.own
 	if of == nil {
 		of = r.before
@@ -171,10 +218,31 @@ func (r *quickRun) result(end int64, yield func(promql.Sample, Age)) {
 	}
 }
 
-func (r *quickRun) series(n int, s storage.Series, start, end int64) error {
-	l := s.Labels()
-	g := r.group(n, l)
-	r.it = s.Iterator(r.it)
+// quickReader reads one series after the other, in the same memory.
+type quickReader struct {
+	q      *quickQuery
+	enh    promql.EvalNodeHelper
+	it     chunkenc.Iterator
+	points []promql.FPoint
+	matrix [1]promql.Series
+	notes  annotations.Annotations
+	err    error
+}
+
+func (r *quickReader) all(ctx context.Context, found []found, start, end int64) error {
+	for i := range found {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.series(&found[i], start, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *quickReader) series(f *found, start, end int64) error {
+	r.it = f.series.Iterator(r.it)
 	r.points = r.points[:0]
 	for kind := r.it.Seek(start + 1); kind != chunkenc.ValNone; kind = r.it.Next() {
 		if kind != chunkenc.ValFloat {
@@ -191,24 +259,22 @@ func (r *quickRun) series(n int, s storage.Series, start, end int64) error {
 	if err := r.it.Err(); err != nil || len(r.points) == 0 {
 		return err
 	}
-	if newest := r.points[len(r.points)-1].T; g.oldest.IsEmpty() || newest < g.newest {
-		g.newest, g.oldest = newest, l
-	}
-	r.matrix[0] = promql.Series{Metric: l, Floats: r.points}
+	f.any, f.newest = true, r.points[len(r.points)-1].T
+	r.matrix[0] = promql.Series{Metric: f.series.Labels(), Floats: r.points}
 	out, notes := r.q.function(nil, r.matrix[:], r.q.args, &r.enh)
 	r.enh.Out = out[:0] // to be used again
 	r.notes.Merge(notes)
-	for i := range out {
-		g.add(out[i].F)
+	if len(out) > 0 {
+		f.valued, f.value = true, out[0].F
 	}
 	return nil
 }
 
 // group is that of the series that the store gave as the nth. The series are
 // nearly always those of the last time, and their labels the same strings.
-func (r *quickRun) group(n int, l labels.Labels) *group {
+func (r *quickRun) group(n int, l labels.Labels) int {
 	if r.own == nil && r.before != nil && n < len(r.before.series) && labels.Equal(r.before.series[n], l) {
-		return &r.groups[r.before.group[n]]
+		return r.before.group[n]
 	}
 	if r.own == nil {
 		r.begin(n)
@@ -226,18 +292,15 @@ func (r *quickRun) group(n int, l labels.Labels) *group {
 		r.groups = append(r.groups, group{})
 	}
 	r.own.series, r.own.group = append(r.own.series, l), append(r.own.group, i)
-	return &r.groups[i]
+	return i
 }
 
 // begin makes a grouping of the run's own, with the n series that were as
 // before.
 func (r *quickRun) begin(n int) {
-	groups := slices.Clone(r.groups)
-	before := r.before
-	clear(r.groups)
 	r.own, r.index, r.groups = &grouping{}, map[string]int{}, r.groups[:0]
 	for i := range n {
-		*r.group(i, before.series[i]) = groups[before.group[i]]
+		r.found[i].group = r.group(i, r.before.series[i])
 	}
 }
 
@@ -260,6 +323,7 @@ const maxQuick = 1 << 20
 // quickQueries remembers what expressions are: nil for those that are not quick.
 type quickQueries struct {
 	parser  parser.Parser
+	share   int       // series that are worth a goroutine
 	buffers sync.Pool // of *quickBuffers
 
 	mu    sync.Mutex // guards known and bytes
@@ -268,7 +332,7 @@ type quickQueries struct {
 }
 
 func newQuickQueries() *quickQueries {
-	return &quickQueries{parser: parser.NewParser(parser.Options{}), known: map[string]*quickQuery{}}
+	return &quickQueries{parser: parser.NewParser(parser.Options{}), share: 250, known: map[string]*quickQuery{}}
 }
 
 func (qs *quickQueries) get(expr string) *quickQuery {
@@ -303,16 +367,11 @@ func (qs *quickQueries) ask(ctx context.Context, store storage.Queryable, expr s
 	if b == nil {
 		b = &quickBuffers{}
 	}
-	r := quickRun{q: q, points: b.points, groups: b.groups}
+	r := quickRun{q: q, share: qs.share, quickBuffers: *b}
 	notes, err := r.evaluate(ctx, store, at, yield)
-	clear(r.groups) // or they keep labels of series that are gone
-	b.points, b.groups = r.points[:0], r.groups[:0]
+	clear(r.groups) // or they keep what belongs to the store
+	clear(r.found)
+	*b = quickBuffers{groups: r.groups[:0], found: r.found[:0]}
 	qs.buffers.Put(b)
 	return notes, err == nil
-}
-
-// quickBuffers are what an evaluation leaves for the next.
-type quickBuffers struct {
-	points []promql.FPoint
-	groups []group
 }

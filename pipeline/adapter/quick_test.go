@@ -62,6 +62,7 @@ func TestQuickIsTheEngine(t *testing.T) {
 		}
 		more()
 		l := local(t, st)
+		l.quick.share = 5 // several goroutines
 		for n, expr := range slices.Repeat([]string{
 			`sum(rate(x[1m])) by (pod)`, `sum(increase(x{pod=~"p1|p2|p3"}[2m])) by (pod, code)`, `sum(rate(x[5m])) by (pod, pod)`,
 			`sum(rate(x[7s])) by (none)`, `sum(rate(none[1m])) by (pod)`,
