@@ -50,7 +50,10 @@ func (x *podIndex) nodes(namespace, name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		hash := x.hash(namespace, name)
 		shard := x.shards[hash%indexShards]
-		for i := findHash(shard, hash); i < len(shard) && shard[i].hash == hash && yield(shard[i].node.Value()); i++ {
+		for i := findHash(shard, hash); i < len(shard) && shard[i].hash == hash; i++ {
+			if !yield(shard[i].node.Value()) {
+				return
+			}
 		}
 	}
 }
