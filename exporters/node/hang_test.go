@@ -147,7 +147,7 @@ func TestHangingFile(t *testing.T) {
 		if c.opens {
 			openWriter()
 		}
-		e := newExporter(t, everything(o))
+		e := newExporter(t, everything(withPeers(t, o)))
 		giveAlways(t, e, hungTimeout, hung...)
 		endure(t, e, 0, hung...)
 
@@ -215,7 +215,7 @@ func stoppedFUSEChild(t *testing.T) {
 	}
 	t.Cleanup(stop)
 	o, _ := otherHost(t, "proc/1/mountinfo", "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 20 0:99 / "+dir+" rw - fuse.stopped stopped rw\n")
-	o = everything(o)
+	o = everything(withPeers(t, o))
 	o.Sysfs, o.Timeout = dir, 2*time.Second
 	o.Filesystem = FilesystemOptions{MountTimeout: hungTimeout}
 	e := newExporter(t, o)
