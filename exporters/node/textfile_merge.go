@@ -215,57 +215,38 @@ func (c *textfile) family(key textFamily) *metric.Family {
 	return f
 }
 
-// emit adds the samples of a metric.
+// emit adds a metric.
 func (s *textSample) emit(b *metric.Batch, f *metric.Family) {
+	m := s.metric
 	switch f.Spec().Type {
 	case metric.Counter:
-		b.AddPart(f, metric.Whole, s.metric.GetCounter().GetValue(), s.names, s.values)
+		b.AddExtra(f, m.GetCounter().GetValue(), nil, s.names, s.values)
 	case metric.Gauge:
-		b.AddPart(f, metric.Whole, s.metric.GetGauge().GetValue(), s.names, s.values)
+		b.AddExtra(f, m.GetGauge().GetValue(), nil, s.names, s.values)
 	case metric.Histogram:
-		s.emitHistogram(b, f)
+		var bounds []metric.Bound
+		for _, bucket := range m.GetHistogram().GetBucket() {
+			bounds = append(bounds, metric.Bound{At: bucket.GetUpperBound(), Value: float64(bucket.GetCumulativeCount())})
+		}
+		b.AddDistribution(f, distribution(bounds, m.GetHistogram()), nil, s.names, s.values)
 	case metric.Summary:
-		s.emitSummary(b, f)
+		var bounds []metric.Bound
+		for _, q := range m.GetSummary().GetQuantile() {
+			bounds = append(bounds, metric.Bound{At: q.GetQuantile(), Value: q.GetValue()})
+		}
+		b.AddDistribution(f, distribution(bounds, m.GetSummary()), nil, s.names, s.values)
 	default:
-		b.AddPart(f, metric.Whole, s.metric.GetUntyped().GetValue(), s.names, s.values)
+		b.AddExtra(f, m.GetUntyped().GetValue(), nil, s.names, s.values)
 	}
 }
 
-// emitHistogram adds the buckets by rising bound, each once, with one for +Inf.
-func (s *textSample) emitHistogram(b *metric.Batch, f *metric.Family) {
-	h := s.metric.GetHistogram()
-	buckets := slices.Clone(h.GetBucket())
-	slices.SortStableFunc(buckets, func(a, b *dto.Bucket) int { return cmp.Compare(a.GetUpperBound(), b.GetUpperBound()) })
-	names, last := slices.Concat(s.names, []string{"le"}), ""
-	add := func(bound string, count uint64) {
-		if bound != last {
-			b.AddPart(f, metric.Bucket, float64(count), names, slices.Concat(s.values, []string{bound}))
-		}
-		last = bound
-	}
-	for _, bucket := range buckets {
-		add(boundText(bucket.GetUpperBound()), bucket.GetCumulativeCount())
-	}
-	add("+Inf", h.GetSampleCount())
-	b.AddPart(f, metric.Sum, h.GetSampleSum(), s.names, s.values)
-	b.AddPart(f, metric.Count, float64(h.GetSampleCount()), s.names, s.values)
+// distribution sorts the bounds, and keeps the first of those that are alike.
+func distribution(bounds []metric.Bound, of interface {
+	GetSampleSum() float64
+	GetSampleCount() uint64
+}) metric.Distribution {
+	order := func(a, b metric.Bound) int { return cmp.Compare(a.At, b.At) }
+	slices.SortStableFunc(bounds, order)
+	bounds = slices.CompactFunc(bounds, func(a, b metric.Bound) bool { return order(a, b) == 0 })
+	return metric.Distribution{Bounds: bounds, Sum: of.GetSampleSum(), Count: of.GetSampleCount()}
 }
-
-// emitSummary adds the quantiles, each once.
-func (s *textSample) emitSummary(b *metric.Batch, f *metric.Family) {
-	summary := s.metric.GetSummary()
-	quantiles := slices.Clone(summary.GetQuantile())
-	slices.SortStableFunc(quantiles, func(a, b *dto.Quantile) int { return cmp.Compare(a.GetQuantile(), b.GetQuantile()) })
-	names, last := slices.Concat(s.names, []string{"quantile"}), ""
-	for _, q := range quantiles {
-		if bound := boundText(q.GetQuantile()); bound != last {
-			b.AddPart(f, metric.Whole, q.GetValue(), names, slices.Concat(s.values, []string{bound}))
-			last = bound
-		}
-	}
-	b.AddPart(f, metric.Sum, summary.GetSampleSum(), s.names, s.values)
-	b.AddPart(f, metric.Count, float64(summary.GetSampleCount()), s.names, s.values)
-}
-
-// boundText is a bound as client_golang writes it.
-func boundText(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -3,6 +3,7 @@ package metric
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ type Batch struct {
 	index   map[*Family]int // into groups
 	order   []int           // into groups, sorted by name
 	samples []sample
-	arena   []byte // label values, and names of extra labels, each behind its length
+	arena   []byte // label values, and names of extra labels, each behind its length; then where a bound is
 	limit   int
 	dropped int
 }
@@ -35,33 +36,31 @@ type sample struct {
 	labels int   // where they start in the arena
 	next   int   // -1 ends the chain
 	extra  int32 // pairs of name and value behind the declared values
-	part   Part
+	role   role
 }
 
-// Part is what a sample is of its histogram or summary.
-type Part uint8
+// role is what a sample is of its histogram or summary.
+type role uint8
 
-// The parts, each with a name of its own in the text format.
+// The roles, in their order. Whole is the value of any other type.
 const (
-	Whole  Part = iota // the family's name: any other type, and a quantile
-	Bucket             // name_bucket
-	Sum                // name_sum
-	Count              // name_count
+	whole role = iota
+	bound
+	sum
+	count
 )
 
-// suffix is what the part puts behind the family's name.
-func (p Part) suffix() string {
-	switch p {
-	case Bucket:
-		return "_bucket"
-	case Sum:
-		return "_sum"
-	case Count:
-		return "_count"
-	default:
-		return ""
-	}
+// Distribution is the value of a histogram or summary that was counted
+// elsewhere.
+type Distribution struct {
+	Bounds []Bound // each once, by rising At; a bucket of a histogram for +Inf is added where it is missing
+	Sum    float64
+	Count  uint64
 }
+
+// Bound is a bucket of a histogram, the count of what is not above At; or a
+// quantile of a summary and its value.
+type Bound struct{ At, Value float64 }
 
 // maxGroups bounds the families that a batch remembers, for those whose names
 // come and go.
@@ -97,7 +96,7 @@ func (b *Batch) Dropped() int { return b.dropped }
 // refuses a whole scrape for one of them. It panics when the number of labels
 // is not that of the family: a mistake of the program.
 func (b *Batch) Add(f *Family, value float64, labels ...string) {
-	b.add(f, sample{value: value}, labels, nil, nil)
+	b.add(f, sample{value: value}, 0, labels, nil, nil)
 }
 
 // AddAt is Add with the time at which the value was read. The zero time means
@@ -107,31 +106,40 @@ func (b *Batch) AddAt(f *Family, value float64, at time.Time, labels ...string) 
 	if !at.IsZero() {
 		s.millis = at.UnixMilli()
 	}
-	b.add(f, s, labels, nil, nil)
+	b.add(f, s, 0, labels, nil, nil)
 }
 
 // AddExtra is Add for families whose samples differ in their label names, such
 // as kube_pod_labels: names and values are written behind the declared labels.
 // The names must be valid, distinct and not among the declared ones.
 func (b *Batch) AddExtra(f *Family, value float64, labels, names, values []string) {
-	if len(names) != len(values) {
-		panic(fmt.Sprintf("metric %s: %d extra label names, %d values", f.spec.Name, len(names), len(values)))
-	}
-	b.add(f, sample{value: value}, labels, names, values)
+	b.add(f, sample{value: value}, 0, labels, names, values)
 }
 
-// AddPart is AddExtra for a part of a histogram or summary. The label of a
-// bucket or quantile is among the names.
-func (b *Batch) AddPart(f *Family, part Part, value float64, names, values []string) {
-	if len(names) != len(values) {
-		panic(fmt.Sprintf("metric %s: %d label names, %d values", f.spec.Name, len(names), len(values)))
+// AddDistribution is AddExtra for a histogram or summary. All its samples are
+// taken or none.
+func (b *Batch) AddDistribution(f *Family, d Distribution, labels, names, values []string) {
+	bounds, missing := d.Bounds, 0
+	if f.spec.Type == Histogram && (len(bounds) == 0 || !math.IsInf(bounds[len(bounds)-1].At, 1)) {
+		missing = 1
 	}
-	b.add(f, sample{value: value, part: part}, nil, names, values)
+	if n := len(bounds) + missing + 2; b.limit > 0 && len(b.samples)+n > b.limit {
+		b.dropped += n
+		return
+	}
+	for _, at := range bounds {
+		b.add(f, sample{value: at.Value, role: bound}, at.At, labels, names, values)
+	}
+	if missing > 0 {
+		b.add(f, sample{value: float64(d.Count), role: bound}, math.Inf(1), labels, names, values)
+	}
+	b.add(f, sample{value: d.Sum, role: sum}, 0, labels, names, values)
+	b.add(f, sample{value: float64(d.Count), role: count}, 0, labels, names, values)
 }
 
-// GiveWay takes away the samples of a foreign family that has the name, since
+// giveWay takes away the samples of a foreign family that has the name, since
 // the caller writes one of its own.
-func (b *Batch) GiveWay(name string) {
+func (b *Batch) giveWay(name string) {
 	at, _ := slices.BinarySearchFunc(b.order, name, func(o int, name string) int {
 		return strings.Compare(b.groups[o].family.spec.Name, name)
 	})
@@ -146,9 +154,15 @@ func (b *Batch) GiveWay(name string) {
 	}
 }
 
-func (b *Batch) add(f *Family, s sample, labels, names, values []string) {
-	if len(labels) != len(f.spec.Labels) {
+// add appends a sample; at is where a bound is.
+func (b *Batch) add(f *Family, s sample, at float64, labels, names, values []string) {
+	switch {
+	case len(labels) != len(f.spec.Labels):
 		panic(fmt.Sprintf("metric %s: %d label values for the labels %v", f.spec.Name, len(labels), f.spec.Labels))
+	case len(names) != len(values):
+		panic(fmt.Sprintf("metric %s: %d extra label names, %d values", f.spec.Name, len(names), len(values)))
+	case (s.role != whole) != f.spec.Type.distributed():
+		panic(fmt.Sprintf("metric %s: no such value is of the type %s", f.spec.Name, f.spec.Type))
 	}
 	if b.limit > 0 && len(b.samples) >= b.limit {
 		b.dropped++
@@ -161,6 +175,9 @@ func (b *Batch) add(f *Family, s sample, labels, names, values []string) {
 	for i, n := range names {
 		b.put(n)
 		b.put(values[i])
+	}
+	if s.role == bound {
+		b.arena = binary.LittleEndian.AppendUint64(b.arena, math.Float64bits(at+0)) // -0 is 0
 	}
 	b.push(f, s)
 }

@@ -19,8 +19,8 @@ import (
 type Type uint8
 
 // The types a family can have. Histograms and summaries are those that are
-// read whole from elsewhere, see Batch.AddPart: the ones of this process are
-// kept by client_golang, whose registry is written beside the batch.
+// read whole from elsewhere, see Batch.AddDistribution: the ones of this process
+// are kept by client_golang, whose registry is written beside the batch.
 const (
 	Untyped Type = iota
 	Counter
@@ -44,6 +44,9 @@ func (t Type) String() string {
 		return "untyped"
 	}
 }
+
+// distributed says that a value of the type is a Distribution.
+func (t Type) distributed() bool { return t == Histogram || t == Summary }
 
 // Stability says what a user may rely on, in the words of Kubernetes
 // (KEP-1209).

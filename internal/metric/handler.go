@@ -127,7 +127,7 @@ func (h *handler) appendAll(e *exposition) error {
 	}
 	families, err := h.Registry.Gather()
 	for _, f := range families {
-		e.batch.GiveWay(f.GetName())
+		e.batch.giveWay(f.GetName())
 	}
 	e.text = e.batch.AppendText(e.text[:0])
 	e.body.Reset()

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/prometheus/common/model"
 )
 
 // ContentType is that of the text format written by Batch.AppendText.
@@ -32,7 +34,7 @@ func (b *Batch) AppendText(dst []byte) []byte {
 
 func (b *Batch) appendSample(dst []byte, f *Family, s *sample) []byte {
 	dst = append(dst, f.spec.Name...)
-	dst = append(dst, s.part.suffix()...)
+	dst = append(dst, f.suffix(s.role)...)
 	rest := b.arena[s.labels:]
 	var value []byte
 	sep := byte('{')
@@ -48,8 +50,42 @@ func (b *Batch) appendSample(dst []byte, f *Family, s *sample) []byte {
 		dst = appendLabel(dst, sep, name, value)
 		sep = ','
 	}
+	if s.role == bound {
+		dst = append(append(dst, sep), f.boundLabel()...)
+		dst = append(appendBound(append(dst, '=', '"'), boundAt(rest)), '"')
+		sep = ','
+	}
 	return appendValue(dst, sep == ',', s.value, s.millis)
 }
+
+// suffix is what stands behind the family's name in a line.
+func (f *Family) suffix(r role) string {
+	switch {
+	case r == sum:
+		return "_sum"
+	case r == count:
+		return "_count"
+	case r == bound && f.spec.Type == Histogram:
+		return "_bucket"
+	default:
+		return ""
+	}
+}
+
+// boundLabel names the label of a bucket or quantile.
+func (f *Family) boundLabel() string {
+	if f.spec.Type == Histogram {
+		return model.BucketLabel
+	}
+	return model.QuantileLabel
+}
+
+// boundAt takes where a bound is off the arena.
+func boundAt(arena []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(arena)) }
+
+// appendBound writes a bound as client_golang does: part of a series' name, it
+// must not depend on the program.
+func appendBound(dst []byte, at float64) []byte { return strconv.AppendFloat(dst, at, 'g', -1, 64) }
 
 // next takes one length-prefixed text off the arena.
 func next(arena []byte) (text, rest []byte) {

@@ -161,10 +161,8 @@ func TestForeignFamilies(t *testing.T) {
 	b := NewBatch()
 	fill := func(withOwn bool) string {
 		b.Reset()
-		b.AddPart(foreign, Whole, 1, nil, nil)
-		b.AddPart(other, Bucket, 3, []string{"x", "le"}, []string{"y", "+Inf"})
-		b.AddPart(other, Sum, 1.5, []string{"x"}, []string{"y"})
-		b.AddPart(other, Count, 3, []string{"x"}, []string{"y"})
+		b.Add(foreign, 1)
+		b.AddDistribution(other, Distribution{Sum: 1.5, Count: 3}, nil, []string{"x"}, []string{"y"})
 		if withOwn {
 			b.Add(own, 2)
 		}
@@ -175,11 +173,11 @@ func TestForeignFamilies(t *testing.T) {
 	require.Equal(t, theirs+histogram, fill(false))
 	require.Equal(t, "# HELP a own\n# TYPE a gauge\na 2\n"+histogram, fill(true))
 	require.Equal(t, theirs+histogram, fill(false))
-	b.GiveWay("b")
-	b.GiveWay("c")
+	b.giveWay("b")
+	b.giveWay("c")
 	require.Equal(t, theirs, string(b.AppendText(nil)))
 	fill(true)
-	b.GiveWay("a")
+	b.giveWay("a")
 	require.Equal(t, "# HELP a own\n# TYPE a gauge\na 2\n"+histogram, string(b.AppendText(nil)))
 }
 
