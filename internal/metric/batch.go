@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Batch holds the samples of one scrape. It is filled by collectors, written
@@ -34,6 +35,7 @@ type sample struct {
 	value  float64
 	millis int64 // Unix time; 0 means none
 	labels int   // where they start in the arena
+	size   int   // their bytes in the arena
 	next   int   // -1 ends the chain
 	extra  int32 // pairs of name and value behind the declared values
 	role   role
@@ -137,21 +139,24 @@ func (b *Batch) AddDistribution(f *Family, d Distribution, labels, names, values
 	b.add(f, sample{value: float64(d.Count), role: count}, 0, labels, names, values)
 }
 
-// giveWay takes away the samples of a foreign family that has the name, since
-// the caller writes one of its own.
-func (b *Batch) giveWay(name string) {
+// giveWay says whether the batch leaves a name to others: not when it has a
+// family of its own by it. The samples of a foreign one are taken away.
+func (b *Batch) giveWay(name string) bool {
 	at, _ := slices.BinarySearchFunc(b.order, name, func(o int, name string) int {
 		return strings.Compare(b.groups[o].family.spec.Name, name)
 	})
 	for ; at < len(b.order); at++ {
 		g := &b.groups[b.order[at]]
-		if g.family.spec.Name != name {
-			return
-		}
-		if g.family.spec.Foreign {
+		switch {
+		case g.family.spec.Name != name:
+			return true
+		case g.family.spec.Foreign:
 			g.head, g.tail = -1, -1
+		case g.head >= 0:
+			return false
 		}
 	}
+	return true
 }
 
 // add appends a sample; at is where a bound is.
@@ -179,10 +184,15 @@ func (b *Batch) add(f *Family, s sample, at float64, labels, names, values []str
 	if s.role == bound {
 		b.arena = binary.LittleEndian.AppendUint64(b.arena, math.Float64bits(at+0)) // -0 is 0
 	}
+	s.size = len(b.arena) - s.labels
 	b.push(f, s)
 }
 
+// put appends a text, and mends it once here so that no format has to.
 func (b *Batch) put(s string) {
+	if !utf8.ValidString(s) {
+		s = strings.Map(func(r rune) rune { return r }, s) // each wrong byte becomes U+FFFD
+	}
 	b.arena = binary.AppendUvarint(b.arena, uint64(len(s)))
 	b.arena = append(b.arena, s...)
 }
@@ -217,6 +227,49 @@ func inOrder(a, b *Family) int {
 		return -1
 	}
 	return 1
+}
+
+// last gives the sample that ends the metric that begins with the first: the
+// count of a distribution, and any other is one by itself.
+func (b *Batch) last(first int) int {
+	for b.samples[first].role == bound || b.samples[first].role == sum {
+		first = b.samples[first].next
+	}
+	return first
+}
+
+// boundAt gives where a bound is, which stands behind its labels.
+func (b *Batch) boundAt(s *sample) float64 {
+	return math.Float64frombits(binary.LittleEndian.Uint64(b.arena[s.labels+s.size-8:]))
+}
+
+// counted is the value of a bucket or count, which formats hold as an integer.
+func (s *sample) counted() uint64 {
+	switch {
+	case s.value >= 1<<64:
+		return math.MaxUint64
+	case s.value > 0:
+		return uint64(s.value)
+	default:
+		return 0
+	}
+}
+
+// written goes over the families that have samples, sorted by name. A foreign
+// one whose name has been there is left out: a name that stands twice would
+// cost the scraper the whole answer.
+func (b *Batch) written(yield func(*group) bool) {
+	last := ""
+	for _, o := range b.order {
+		g := &b.groups[o]
+		if g.head < 0 || g.family.spec.Foreign && g.family.spec.Name == last {
+			continue
+		}
+		last = g.family.spec.Name
+		if !yield(g) {
+			return
+		}
+	}
 }
 
 // Merge appends the samples of other, which stays as it is.

@@ -1,11 +1,14 @@
 // Package metric holds what every exporter says: families declared once, and a
-// batch that collectors append samples to and that is written in the
-// Prometheus text format without building an object per sample.
+// batch that collectors append samples to and that is written in the formats
+// of Prometheus without building an object per sample.
 //
 // A family carries its type and labels, so that an undeclared name, a wrong
 // number of labels or a counter exposed as a gauge cannot be written. The
-// format is the text format 0.0.4 of Prometheus, described in
-// https://prometheus.io/docs/instrumenting/exposition_formats/.
+// formats are the text format 0.0.4 and delimited protobuf messages, described
+// in https://prometheus.io/docs/instrumenting/exposition_formats/, and
+// OpenMetrics, https://github.com/prometheus/OpenMetrics. Which of them is
+// written, how it is compressed and what is kept from the answer before is the
+// business of Handler.
 package metric
 
 import (
@@ -74,8 +77,10 @@ type Spec struct {
 
 // Family is a declared family: immutable, made once, shared by every scrape.
 type Family struct {
-	spec Spec
-	head []byte // the HELP and TYPE lines, rendered once
+	spec      Spec
+	head      []byte // the HELP and TYPE lines of the text format, rendered once
+	openHead  []byte // the same of OpenMetrics, and UNIT
+	protoHead []byte // the first fields of the protobuf message: name, help and type
 }
 
 // ErrInvalid is what every error of New is.
@@ -101,7 +106,7 @@ func New(s Spec) (*Family, error) {
 		s.Stability = Stable
 	}
 	f := &Family{spec: s}
-	f.head = appendHead(nil, s)
+	f.head, f.openHead, f.protoHead = appendHead(nil, s), appendOpenHead(nil, s), appendProtoHead(nil, s)
 	return f, nil
 }
 

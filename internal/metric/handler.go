@@ -1,20 +1,18 @@
 package metric
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // HandlerOptions says what a /metrics endpoint serves.
@@ -25,12 +23,15 @@ type HandlerOptions struct {
 	Collect func(context.Context, *Batch) error
 	// WriteText writes families that are kept rendered, behind the batch and
 	// the registry. Its text is sent while it is written, so that a body of
-	// any size takes no memory. Its error is that of the writer. nil means
-	// none.
+	// any size takes no memory; it is the only format then. Its error is that
+	// of the writer. nil means none.
 	WriteText func(io.Writer) error
 	// Registry is client_golang's registry with the process's own metrics,
-	// written behind the batch. nil means none.
+	// served among those of the batch. nil means none.
 	Registry prometheus.Gatherer
+	// Registerer gets promhttp_metric_handler_*, the metrics of the handler
+	// itself. nil means they are not kept.
+	Registerer prometheus.Registerer
 	// Logger gets what cannot be answered any more. nil means slog.Default().
 	Logger *slog.Logger
 	// MaxInFlight bounds the scrapes served at once; more get a status of 503.
@@ -41,8 +42,10 @@ type HandlerOptions struct {
 	TimeoutOffset time.Duration
 }
 
-// Handler serves a batch and a registry in the text format, compressed with
-// gzip for those who accept it.
+// Handler serves a batch and a registry as promhttp serves a registry: in the
+// format and compression that the scraper asks for, and with the parameter
+// name[] only the families of these names. It panics when the Registerer has
+// other metrics of the handler's names.
 func Handler(o HandlerOptions) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -50,29 +53,71 @@ func Handler(o HandlerOptions) http.Handler {
 	if o.TimeoutOffset == 0 {
 		o.TimeoutOffset = 500 * time.Millisecond
 	}
-	h := &handler{HandlerOptions: o}
+	h := &handler{HandlerOptions: o, clashes: map[string]bool{}, errors: newHandlerErrors(o.Registerer)}
 	if o.MaxInFlight > 0 {
 		h.slots = make(chan struct{}, o.MaxInFlight)
 	}
-	h.pool.New = func() any {
-		zip, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails on wrong levels only
-		return &exposition{batch: NewBatch(), zip: zip}
+	if o.Registerer != nil {
+		return promhttp.InstrumentMetricHandler(o.Registerer, h)
 	}
 	return h
 }
 
-type handler struct {
-	HandlerOptions
-	slots chan struct{}
-	pool  sync.Pool
+// newHandlerErrors counts what promhttp counts, by its names.
+func newHandlerErrors(r prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "promhttp_metric_handler_errors_total",
+		Help: "Total number of internal errors encountered by the metric handler.",
+	}, []string{"cause"})
+	c.WithLabelValues("gathering")
+	c.WithLabelValues("encoding")
+	if r == nil {
+		return c
+	}
+	var already prometheus.AlreadyRegisteredError
+	if err := r.Register(c); errors.As(err, &already) {
+		return already.ExistingCollector.(*prometheus.CounterVec)
+	} else if err != nil {
+		panic(err)
+	}
+	return c
 }
 
-// exposition is the memory of one scrape, used again by the next.
-type exposition struct {
-	batch *Batch
-	text  []byte
-	zip   *gzip.Writer
-	body  bytes.Buffer
+type handler struct {
+	HandlerOptions
+	slots  chan struct{}
+	errors *prometheus.CounterVec
+
+	mu      sync.Mutex
+	idle    []*exposition   // guarded by mu
+	clashes map[string]bool // families that were told of already; guarded by mu
+}
+
+// maxIdle is how many expositions wait for their next scrape: one for each
+// scraper of a pair, and as many again.
+const maxIdle = 4
+
+// take gives the exposition that served last, which knows most of what the
+// next scrape will show. A sync.Pool would forget it with each collection of
+// garbage.
+func (h *handler) take() *exposition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := len(h.idle) - 1
+	if last < 0 {
+		return &exposition{batch: NewBatch(), kept: newKept()}
+	}
+	e := h.idle[last]
+	h.idle = h.idle[:last]
+	return e
+}
+
+func (h *handler) give(e *exposition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.idle) < maxIdle {
+		h.idle = append(h.idle, e)
+	}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -87,8 +132,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := ScrapeContext(r, h.TimeoutOffset)
 	defer cancel()
-	e := h.pool.Get().(*exposition)
-	defer h.pool.Put(e)
+	e := h.take()
+	defer h.give(e)
 	e.batch.Reset()
 	if h.Collect != nil {
 		if err := h.Collect(ctx, e.batch); err != nil {
@@ -96,16 +141,24 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if err := h.appendAll(e); err != nil {
-		// What could be gathered is in the text: an incomplete view of
-		// ourselves must not cost the scraper the rest.
-		h.Logger.Error("own metrics are incomplete", "err", err)
+	a := newAnswer(r, h.WriteText != nil)
+	h.compose(e, a)
+	header := w.Header()
+	header.Set("Content-Type", string(a.mediaType))
+	header.Add("Vary", "Accept")
+	header.Add("Vary", "Accept-Encoding")
+	if a.encoding != identity {
+		header.Set("Content-Encoding", a.encoding)
 	}
+	var err error
 	if h.WriteText != nil {
-		h.stream(w, r, e)
-		return
+		err = h.stream(w, e, a)
+	} else {
+		err = e.write(w, a)
 	}
-	h.write(w, r, e)
+	if err != nil {
+		h.Logger.Debug("scraper left before the end", "remote", r.RemoteAddr, "err", err)
+	}
 }
 
 // ScrapeContext bounds the work for a scrape by what the scraper says it will
@@ -119,83 +172,17 @@ func ScrapeContext(r *http.Request, offset time.Duration) (context.Context, cont
 	return context.WithTimeout(r.Context(), time.Duration(seconds*float64(time.Second)))
 }
 
-// appendAll renders the batch and the registry behind it.
-func (h *handler) appendAll(e *exposition) error {
-	if h.Registry == nil {
-		e.text = e.batch.AppendText(e.text[:0])
-		return nil
-	}
-	families, err := h.Registry.Gather()
-	for _, f := range families {
-		e.batch.giveWay(f.GetName())
-	}
-	e.text = e.batch.AppendText(e.text[:0])
-	e.body.Reset()
-	enc := expfmt.NewEncoder(&e.body, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, f := range families {
-		if encErr := enc.Encode(f); encErr != nil {
-			return fmt.Errorf("encoding %s: %w", f.GetName(), encErr)
-		}
-	}
-	e.text = append(e.text, e.body.Bytes()...)
-	return err
-}
-
-func (h *handler) write(w http.ResponseWriter, r *http.Request, e *exposition) {
-	header, body := w.Header(), e.text
-	header.Set("Content-Type", ContentType)
-	header.Add("Vary", "Accept-Encoding")
-	if acceptsGzip(r) {
-		e.body.Reset()
-		e.zip.Reset(&e.body)
-		// A bytes.Buffer takes everything, so these cannot fail.
-		_, _ = e.zip.Write(e.text)
-		_ = e.zip.Close()
-		header.Set("Content-Encoding", "gzip")
-		body = e.body.Bytes()
-	}
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	if _, err := w.Write(body); err != nil {
-		h.Logger.Debug("scraper left before the end", "remote", r.RemoteAddr, "err", err)
-	}
-}
-
 // stream sends what was collected and then what WriteText writes.
-func (h *handler) stream(w http.ResponseWriter, r *http.Request, e *exposition) {
-	header := w.Header()
-	header.Set("Content-Type", ContentType)
-	header.Add("Vary", "Accept-Encoding")
-	var out io.Writer = w
-	if acceptsGzip(r) {
-		header.Set("Content-Encoding", "gzip")
-		e.zip.Reset(w)
-		defer e.zip.Reset(io.Discard) // do not keep the answer in the pool
-		out = e.zip
-	}
-	_, err := out.Write(e.text)
-	if err == nil {
-		err = h.WriteText(out)
-	}
-	if err == nil && out == e.zip {
-		err = e.zip.Close()
-	}
-	if err != nil {
-		h.Logger.Debug("scraper left before the end", "remote", r.RemoteAddr, "err", err)
-	}
-}
-
-// acceptsGzip reads Accept-Encoding as RFC 9110 has it: a weight of 0 is a no.
-func acceptsGzip(r *http.Request) bool {
-	for _, field := range r.Header.Values("Accept-Encoding") {
-		for part := range strings.SplitSeq(field, ",") {
-			coding, params, _ := strings.Cut(part, ";")
-			if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-				continue
-			}
-			weight, ok := strings.CutPrefix(strings.TrimSpace(params), "q=")
-			q, err := strconv.ParseFloat(weight, 64)
-			return !ok || err != nil || q > 0
+func (h *handler) stream(w io.Writer, e *exposition, a answer) error {
+	out := e.compressor.stream(a.encoding, w)
+	defer e.compressor.release()
+	for _, p := range e.parts {
+		if _, err := out.Write(p.text); err != nil {
+			return err
 		}
 	}
-	return false
+	if err := h.WriteText(out); err != nil {
+		return err
+	}
+	return out.Close()
 }

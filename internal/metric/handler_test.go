@@ -14,6 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// escapedText is the type of the text format as promhttp names it.
+const escapedText = ContentType + "; escaping=underscores"
+
 func get(t *testing.T, h http.Handler, header ...string) (*http.Response, string) {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
@@ -51,7 +54,7 @@ func TestHandler(t *testing.T) {
 			resp, body := get(t, h, "Accept-Encoding", accept)
 			require.Equal(t, want, body)
 			require.Equal(t, encoding, resp.Header.Get("Content-Encoding"))
-			require.Equal(t, ContentType, resp.Header.Get("Content-Type"))
+			require.Equal(t, escapedText, resp.Header.Get("Content-Type"))
 		}
 	}
 	f("", "")
@@ -83,7 +86,7 @@ func TestHandlerStreamsRenderedText(t *testing.T) {
 		resp, body := get(t, h, "Accept-Encoding", encoding)
 		require.Equal(t, want, body)
 		require.Equal(t, encoding, resp.Header.Get("Content-Encoding"))
-		require.Equal(t, ContentType, resp.Header.Get("Content-Type"))
+		require.Equal(t, escapedText, resp.Header.Get("Content-Type"))
 	}
 	_, body := get(t, Handler(HandlerOptions{WriteText: func(w io.Writer) error {
 		_, err := io.WriteString(w, "kept 1\n")

@@ -1,38 +1,48 @@
 package metric
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
 
 // ContentType is that of the text format written by Batch.AppendText.
-const ContentType = "text/plain; version=0.0.4; charset=utf-8"
+const ContentType = string(expfmt.FmtText)
 
 // AppendText appends the batch in the text format: families sorted by name,
-// samples in the order in which they were added. A foreign family whose name
-// has been written is left out: a name that stands twice would cost the
-// scraper the whole body.
-func (b *Batch) AppendText(dst []byte) []byte {
-	written := ""
-	for _, o := range b.order {
-		g := b.groups[o]
-		if g.head < 0 || g.family.spec.Foreign && g.family.spec.Name == written {
-			continue
-		}
-		written = g.family.spec.Name
-		dst = g.family.AppendHead(dst)
-		for i := g.head; i >= 0; i = b.samples[i].next {
-			dst = b.appendSample(dst, g.family, &b.samples[i])
-		}
+// samples in the order in which they were added.
+func (b *Batch) AppendText(dst []byte) []byte { return b.appendAll(dst, formatText) }
+
+// appendAll appends every family.
+func (b *Batch) appendAll(dst []byte, as format) []byte {
+	for g := range b.written {
+		dst = b.appendFamily(dst, g, as)
 	}
 	return dst
 }
 
-func (b *Batch) appendSample(dst []byte, f *Family, s *sample) []byte {
+// appendFamily appends one family in a format.
+func (b *Batch) appendFamily(dst []byte, g *group, as format) []byte {
+	switch as {
+	case formatProtobuf:
+		return b.appendProtobuf(dst, g)
+	case formatOpenMetrics:
+		dst = append(dst, g.family.openHead...)
+	default:
+		dst = append(dst, g.family.head...)
+	}
+	for i := g.head; i >= 0; i = b.samples[i].next {
+		dst = b.appendSample(dst, g.family, &b.samples[i], as)
+	}
+	return dst
+}
+
+func (b *Batch) appendSample(dst []byte, f *Family, s *sample, as format) []byte {
 	dst = append(dst, f.spec.Name...)
 	dst = append(dst, f.suffix(s.role)...)
 	rest := b.arena[s.labels:]
@@ -52,8 +62,12 @@ func (b *Batch) appendSample(dst []byte, f *Family, s *sample) []byte {
 	}
 	if s.role == bound {
 		dst = append(append(dst, sep), f.boundLabel()...)
-		dst = append(appendBound(append(dst, '=', '"'), boundAt(rest)), '"')
+		dst = append(appendBound(append(dst, '=', '"'), b.boundAt(s), as), '"')
 		sep = ','
+	}
+	if s.millis != 0 && as == formatOpenMetrics {
+		dst = appendValue(dst, sep == ',', s.value, 0)
+		return appendSeconds(dst, s.millis)
 	}
 	return appendValue(dst, sep == ',', s.value, s.millis)
 }
@@ -80,12 +94,19 @@ func (f *Family) boundLabel() string {
 	return model.QuantileLabel
 }
 
-// boundAt takes where a bound is off the arena.
-func boundAt(arena []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(arena)) }
-
 // appendBound writes a bound as client_golang does: part of a series' name, it
-// must not depend on the program.
-func appendBound(dst []byte, at float64) []byte { return strconv.AppendFloat(dst, at, 'g', -1, 64) }
+// must not depend on the program. OpenMetrics wants it to look like a float.
+func appendBound(dst []byte, at float64, as format) []byte {
+	if math.IsInf(at, 1) {
+		return append(dst, "+Inf"...)
+	}
+	n := len(dst)
+	dst = strconv.AppendFloat(dst, at, 'g', -1, 64)
+	if as == formatOpenMetrics && !bytes.ContainsAny(dst[n:], ".eIN") {
+		dst = append(dst, ".0"...)
+	}
+	return dst
+}
 
 // next takes one length-prefixed text off the arena.
 func next(arena []byte) (text, rest []byte) {
@@ -150,6 +171,9 @@ func appendFloat(dst []byte, v float64) []byte {
 // appendEscaped escapes as the text format asks: backslash and newline, and
 // the quote inside label values. Invalid UTF-8 becomes U+FFFD.
 func appendEscaped[S []byte | string](dst []byte, s S, quote bool) []byte {
+	if isPlain(s) { // as nearly all are
+		return append(dst, s...)
+	}
 	plain := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -175,4 +199,14 @@ func appendEscaped[S []byte | string](dst []byte, s S, quote bool) []byte {
 		i += n
 	}
 	return append(dst, s[plain:]...)
+}
+
+// isPlain says that a text is ASCII without anything that is escaped.
+func isPlain[S []byte | string](s S) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || c == '\\' || c == '\n' || c == '"' {
+			return false
+		}
+	}
+	return true
 }

@@ -173,11 +173,11 @@ func TestForeignFamilies(t *testing.T) {
 	require.Equal(t, theirs+histogram, fill(false))
 	require.Equal(t, "# HELP a own\n# TYPE a gauge\na 2\n"+histogram, fill(true))
 	require.Equal(t, theirs+histogram, fill(false))
-	b.giveWay("b")
-	b.giveWay("c")
+	require.True(t, b.giveWay("b"))
+	require.True(t, b.giveWay("c"))
 	require.Equal(t, theirs, string(b.AppendText(nil)))
 	fill(true)
-	b.giveWay("a")
+	require.False(t, b.giveWay("a"))
 	require.Equal(t, "# HELP a own\n# TYPE a gauge\na 2\n"+histogram, string(b.AppendText(nil)))
 }
 

@@ -1,0 +1,165 @@
+package metric
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// The encodings that are offered, the one that is preferred first.
+const (
+	identity  = "identity"
+	gzipped   = "gzip"
+	zstandard = "zstd"
+)
+
+// compressor is the memory of the encodings, made when they are first asked
+// for.
+type compressor struct {
+	deflate *flate.Writer
+	gzip    *gzip.Writer // of streams
+	zstd    *zstd.Encoder
+	body    bytes.Buffer
+}
+
+// stream gives what compresses to w. Closing it does not close w.
+func (c *compressor) stream(encoding string, w io.Writer) io.WriteCloser {
+	switch encoding {
+	case gzipped:
+		if c.gzip == nil {
+			c.gzip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails on wrong levels only
+		}
+		c.gzip.Reset(w)
+		return c.gzip
+	case zstandard:
+		if c.zstd == nil {
+			// Without goroutines of its own, and in the window that is enough
+			// for lines that are alike. The options are right, so it cannot fail.
+			c.zstd, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+				zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
+		}
+		c.zstd.Reset(w)
+		return c.zstd
+	default:
+		return plainStream{w}
+	}
+}
+
+// release lets go of what a stream was written to.
+func (c *compressor) release() {
+	if c.gzip != nil {
+		c.gzip.Reset(io.Discard)
+	}
+	if c.zstd != nil {
+		c.zstd.Reset(io.Discard)
+	}
+}
+
+type plainStream struct{ io.Writer }
+
+// Close implements io.Closer.
+func (plainStream) Close() error { return nil }
+
+// encode gives the parts compressed, valid until the next call.
+func (c *compressor) encode(encoding string, k *kept, parts []part, as format) []byte {
+	if encoding == gzipped {
+		return c.encodeGzip(k, parts, as)
+	}
+	c.body.Reset()
+	// A bytes.Buffer takes everything, so these cannot fail.
+	out := c.stream(encoding, &c.body)
+	for _, p := range parts {
+		_, _ = out.Write(p.text)
+	}
+	_ = out.Close()
+	return c.body.Bytes()
+}
+
+// encodeGzip writes one member of gzip (RFC 1952), since many programs,
+// browsers among them, stop at the end of the first. Its pieces of deflate end
+// at a byte (RFC 1951, 3.2.4) and do not refer to each other, so that those of
+// families that have not changed are used again.
+func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
+	if c.deflate == nil {
+		c.deflate, _ = flate.NewWriter(io.Discard, flate.BestSpeed) // fails on wrong levels only
+	}
+	c.body.Reset()
+	c.body.WriteString("\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff") // deflate, no time, fastest, unknown system
+	var sum, size uint32
+	fresh := 0 // where the parts begin that are not written yet
+	for i := 0; i < len(parts); {
+		n, long := k.steady(parts[i:])
+		if n == 0 || long < runSize {
+			i += max(n, 1)
+			continue
+		}
+		c.piece(&c.body, parts[fresh:i])
+		c.body.Write(k.run(parts[i:i+n], as, c.piece))
+		i += n
+		fresh = i
+	}
+	c.piece(&c.body, parts[fresh:])
+	for _, p := range parts {
+		sum, size = crc32.Update(sum, crc32.IEEETable, p.text), size+uint32(len(p.text))
+	}
+	end := [10]byte{0x03, 0x00} // a last block that holds nothing
+	binary.LittleEndian.PutUint32(end[2:], sum)
+	binary.LittleEndian.PutUint32(end[6:], size)
+	c.body.Write(end[:])
+	return c.body.Bytes()
+}
+
+// piece appends parts as blocks of deflate, none of which is the last.
+func (c *compressor) piece(dst *bytes.Buffer, parts []part) {
+	if len(parts) == 0 {
+		return
+	}
+	c.deflate.Reset(dst)
+	for _, p := range parts {
+		_, _ = c.deflate.Write(p.text)
+	}
+	_ = c.deflate.Flush()
+}
+
+// negotiateEncoding chooses by the header Accept-Encoding as promhttp does: of
+// the offers that have the highest weight, the first. A weight of 0 is a no
+// (RFC 9110); where nothing is left, the answer is not compressed.
+func negotiateEncoding(h http.Header, offers ...string) string {
+	best, weight := identity, 0.0
+	for _, offer := range offers {
+		if q := codingWeight(h, offer); q > weight {
+			best, weight = offer, q
+		}
+	}
+	return best
+}
+
+// codingWeight is the highest weight that a header gives to a coding. What
+// stands behind a mistake is not read.
+func codingWeight(h http.Header, offer string) (highest float64) {
+	for _, field := range h.Values("Accept-Encoding") {
+		for item := range strings.SplitSeq(field, ",") {
+			coding, params, weighted := strings.Cut(item, ";")
+			q := 1.0
+			if weighted {
+				text, ok := strings.CutPrefix(strings.TrimSpace(params), "q=")
+				var err error
+				if q, err = strconv.ParseFloat(text, 64); !ok || err != nil || !(q >= 0 && q <= 1) {
+					break
+				}
+			}
+			if coding = strings.TrimSpace(coding); coding == "*" || strings.EqualFold(coding, offer) {
+				highest = max(highest, q)
+			}
+		}
+	}
+	return highest
+}
