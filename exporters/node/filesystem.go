@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -22,12 +23,17 @@ type FilesystemOptions struct {
 	// MountTimeout is how long a scrape waits for a mount that does not
 	// answer. 0 means 5 s.
 	MountTimeout time.Duration
+	// StatWorkers is how many mounts are asked at once. One that does not
+	// answer keeps none of the others waiting for long, however few there
+	// are. 0 means 1.
+	StatWorkers int
 }
 
 const (
 	defaultMountPointsExcluded = "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
 	defaultTypesExcluded       = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$"
 	defaultMountTimeout        = 5 * time.Second
+	defaultStatWorkers         = 4
 )
 
 func filesystemFlags(app *kingpin.Application, f *flagSet) {
@@ -38,6 +44,8 @@ func filesystemFlags(app *kingpin.Application, f *flagSet) {
 		formerly(app, "", "collector.filesystem.ignored-fs-types")
 	app.Flag("collector.filesystem.mount-timeout", "How long to wait for a mount to respond before marking it as stale.").
 		Default(defaultMountTimeout.String()).DurationVar(&o.MountTimeout)
+	app.Flag("collector.filesystem.stat-workers", "How many mounts to ask at once.").
+		Hidden().Default(fmt.Sprint(defaultStatWorkers)).IntVar(&o.StatWorkers)
 }
 
 // filesystemTimeout leaves the collector time to say which mounts were late.
@@ -72,7 +80,7 @@ func newFilesystem(o *Options) collect.Collector {
 		options:     o,
 		points:      newFilterCache(o.Filesystem.MountPoints),
 		types:       newFilterCache(o.Filesystem.Types),
-		prober:      newProber(unix.Statfs, o.Filesystem.mountTimeout()),
+		prober:      newProber(unix.Statfs, o.Filesystem.mountTimeout(), o.Filesystem.StatWorkers),
 		size:        gauge("size_bytes", "Filesystem size in bytes."),
 		free:        gauge("free_bytes", "Filesystem free space in bytes."),
 		avail:       gauge("avail_bytes", "Filesystem space available to non-root users in bytes."),

@@ -23,13 +23,14 @@ const (
 )
 
 // prober calls statfs for many mounts. The call hangs, deaf to everything, on
-// a network file system whose server is gone. So the calls are made by a walk
-// in a goroutine of its own; where it stands still, a second walk goes on
-// behind it, and a mount that has not answered is left alone until its call
+// a network file system whose server is gone. So the calls are made by walks
+// in goroutines of their own; where they stand still, another goes on behind
+// them, and a mount that has not answered is left alone until its call
 // returns. However many scrapes come, a dead mount holds one goroutine.
 type prober struct {
 	statfs  func(string, *unix.Statfs_t) error
 	timeout time.Duration
+	walks   int // how many a run begins with
 
 	mu    sync.Mutex
 	stuck map[string]int // calls that have not returned, by path; guarded by mu
@@ -54,8 +55,8 @@ type probeRun struct {
 	done      chan struct{} // closed when left is 0
 }
 
-func newProber(statfs func(string, *unix.Statfs_t) error, timeout time.Duration) *prober {
-	return &prober{statfs: statfs, timeout: timeout, stuck: map[string]int{}}
+func newProber(statfs func(string, *unix.Statfs_t) error, timeout time.Duration, walks int) *prober {
+	return &prober{statfs: statfs, timeout: timeout, walks: max(walks, 1), stuck: map[string]int{}}
 }
 
 // probe asks all paths, and waits for the slow ones as long as the timeout and
@@ -75,7 +76,9 @@ func (p *prober) probe(ctx context.Context, paths []string) []probeResult {
 	defer deadline.Stop()
 	patience := time.NewTicker(probePatience)
 	defer patience.Stop()
-	go p.walk(run)
+	for range min(p.walks, len(paths)) {
+		go p.walk(run)
+	}
 	seen := -1
 	for {
 		select {

@@ -49,7 +49,7 @@ func TestDeadMount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dead := &deadMounts{wake: make(chan struct{})}
-		p := newProber(dead.statfs, time.Second)
+		p := newProber(dead.statfs, time.Second, 0)
 		paths := []string{"/", "/dead", "/data", "/dead/too", "/home"}
 		const want = "7,mountpoint timeout,7,mountpoint timeout,7"
 		start := time.Now()
@@ -72,7 +72,7 @@ func TestDeadMountKeepsToTheDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dead := &deadMounts{wake: make(chan struct{})}
-		p := newProber(dead.statfs, time.Minute)
+		p := newProber(dead.statfs, time.Minute, defaultStatWorkers)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start := time.Now()
@@ -86,23 +86,25 @@ func TestDeadMountKeepsToTheDeadline(t *testing.T) {
 // to be late, and found out by the scrapes that follow.
 func TestManyDeadMounts(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		dead := &deadMounts{wake: make(chan struct{})}
-		p := newProber(dead.statfs, 200*time.Millisecond)
-		var paths []string
-		for i := range 50 {
-			paths = append(paths, fmt.Sprint("/dead/", i))
-		}
-		paths = append(paths, "/")
-		const scrapes = 20
-		var last string
-		for range scrapes {
-			last = outcomes(p.probe(t.Context(), paths))
-		}
-		require.Equal(t, strings.Repeat("mountpoint timeout,", 50)+"7", last)
-		require.EqualValues(t, 50, dead.calls.Load())
-		close(dead.wake)
-	})
+	for _, walks := range []int{1, defaultStatWorkers, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			dead := &deadMounts{wake: make(chan struct{})}
+			p := newProber(dead.statfs, 200*time.Millisecond, walks)
+			var paths []string
+			for i := range 50 {
+				paths = append(paths, fmt.Sprint("/dead/", i))
+			}
+			paths = append(paths, "/")
+			const scrapes = 20
+			var last string
+			for range scrapes {
+				last = outcomes(p.probe(t.Context(), paths))
+			}
+			require.Equal(t, strings.Repeat("mountpoint timeout,", 50)+"7", last)
+			require.EqualValues(t, 50, dead.calls.Load())
+			close(dead.wake)
+		})
+	}
 }
 
 // The whole collector with a dead mount, and its way into the exposition.

@@ -80,6 +80,12 @@ func TestFlags(t *testing.T) {
 	}, "--collector.diskstats.ignored-devices=^sdx$", "--collector.netdev.device-whitelist=^lo$", "--collector.qdisk.device-exclude=wlan",
 		"--collector.filesystem.ignored-fs-types=xfs", "--collector.filesystem.ignored-mount-points=^/x")
 	f(func(t *testing.T, o Options) {
+		require.Equal(t, []bool{true, true, true}, []bool{o.Netdev.AddressInfo, o.Netdev.Detailed, o.Netdev.LabelIfAlias})
+		require.Equal(t, 9, o.Filesystem.StatWorkers)
+		require.Equal(t, ".*", o.Slabinfo.Slabs.Include.String())
+	}, "--collector.netdev.address-info", "--collector.netdev.enable-detailed-metrics", "--collector.netdev.label-ifalias",
+		"--collector.filesystem.stat-workers=9")
+	f(func(t *testing.T, o Options) {
 		require.Equal(t, "aes", o.CPU.Flags.String())
 		require.False(t, o.CPU.Guest)
 		require.True(t, o.Stat.SoftIRQ)

@@ -11,14 +11,14 @@ import (
 // one dump of RTM_GETLINK, see rtnetlink(7).
 type linkReader struct {
 	netlink netlink
-	names   []byte // what the names of the links given last are parts of
+	text    []byte // what the names and aliases of the links given last are parts of
 	links   []link
 }
 
 // read gives the devices of this process's network namespace. They are valid
 // until the next call.
 func (r *linkReader) read() ([]link, error) {
-	begin := func() { r.names, r.links = r.names[:0], r.links[:0] }
+	begin := func() { r.text, r.links = r.text[:0], r.links[:0] }
 	if err := r.netlink.ask(linkRequest(0), begin, r.add); err != nil {
 		return r.links, fmt.Errorf("asking for network devices by netlink (--no-collector.netdev.netlink reads /proc/net/dev instead): %w", err)
 	}
@@ -46,9 +46,9 @@ func (r *linkReader) add(kind uint16, body []byte) error {
 	for a.next() {
 		switch {
 		case a.kind == unix.IFLA_IFNAME:
-			start := len(r.names)
-			r.names = append(r.names, a.text()...)
-			l.name = r.names[start:len(r.names):len(r.names)]
+			l.name = r.keep(a.text())
+		case a.kind == unix.IFLA_IFALIAS:
+			l.alias = r.keep(a.text())
 		case a.kind == unix.IFLA_STATS64:
 			counted = true
 			for i := range min(len(l.stats), len(a.value)/8) {
@@ -62,9 +62,16 @@ func (r *linkReader) add(kind uint16, body []byte) error {
 		}
 	}
 	if a.err == nil && len(l.name) > 0 && counted {
+		l.index = binary.NativeEndian.Uint32(body[4:]) // ifi_index of struct ifinfomsg
 		r.links = append(r.links, l)
 	}
 	return a.err
+}
+
+func (r *linkReader) keep(text []byte) []byte {
+	start := len(r.text)
+	r.text = append(r.text, text...)
+	return r.text[start:len(r.text):len(r.text)]
 }
 
 // deviceName asks for the name of the device that has the index now. It is

@@ -43,6 +43,9 @@ type Options struct {
 	// Registry is the exporter's own metrics, served behind the host's. nil
 	// means none.
 	Registry prometheus.Gatherer
+	// Registerer gets the metrics of the handler of scrapes itself. nil means
+	// they are not kept.
+	Registerer prometheus.Registerer
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
 
@@ -95,6 +98,7 @@ func DefaultOptions() Options {
 			MountPoints:  Filter{Exclude: mustPattern(defaultMountPointsExcluded)},
 			Types:        Filter{Exclude: mustPattern(defaultTypesExcluded)},
 			MountTimeout: defaultMountTimeout,
+			StatWorkers:  defaultStatWorkers,
 		},
 		Interrupts:  InterruptsOptions{Zeros: true},
 		IPVS:        IPVSOptions{BackendLabels: IPVSBackendLabels()},
@@ -104,6 +108,7 @@ func DefaultOptions() Options {
 		NTP:         defaultNTP(),
 		Powersupply: PowersupplyOptions{Ignored: mustPattern(nothingIgnored)},
 		Runit:       RunitOptions{ServiceDir: "/etc/service"},
+		Slabinfo:    SlabinfoOptions{Slabs: Filter{Include: mustPattern(".*")}},
 		Supervisord: SupervisordOptions{URL: "http://localhost:9001/RPC2"},
 		Systemd:     SystemdOptions{Units: Filter{Include: mustWholeName(defaultUnits), Exclude: mustWholeName(defaultUnitsExcluded)}},
 		Tapestats:   TapestatsOptions{Ignored: mustPattern(nothingIgnored)},
@@ -221,6 +226,7 @@ type runnerKey struct{}
 func (e *Exporter) Handler() http.Handler {
 	metrics := metric.Handler(metric.HandlerOptions{
 		Registry:    e.options.Registry,
+		Registerer:  e.options.Registerer,
 		Logger:      e.options.Logger,
 		MaxInFlight: e.options.MaxRequests,
 		Collect: func(ctx context.Context, b *metric.Batch) error {
