@@ -40,7 +40,7 @@ func newFlags() flags {
 		web:        serve.NewFlags(app, ":9100"),
 		collectors: node.NewFlags(app),
 		path:       app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").String(),
-		noSelf:     app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (process_*, go_*, strata_*).").Bool(),
+		noSelf:     app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (promhttp_*, process_*, go_*, strata_*).").Bool(),
 		requests:   app.Flag("web.max-requests", "Maximum number of parallel scrape requests. Use 0 to disable.").Default("40").Int(),
 		procs: app.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS).").
 			Envar("GOMAXPROCS").Default("1").Int(),
@@ -66,14 +66,14 @@ func run(ctx context.Context, args []string) error {
 	}
 	registry.MustRegister(versioncollector.NewCollector("node_exporter"))
 	options.Logger, options.Registry, options.MaxRequests = logger, registry, *f.requests
-	exporter, err := node.New(options)
-	if err != nil {
-		return &serve.UsageError{Err: err}
-	}
-
 	var own prometheus.Registerer
 	if !*f.noSelf {
 		own = registry
+	}
+	options.Registerer = own
+	exporter, err := node.New(options)
+	if err != nil {
+		return &serve.UsageError{Err: err}
 	}
 	server, err := serve.New(f.web.Options(program, logger, own))
 	if err != nil {

@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +17,16 @@ import (
 
 	"github.com/strata-metrics/strata/internal/serve"
 )
+
+// asProgram makes the test binary the program itself.
+const asProgram = "STRATA_NODE_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
 
 // A wrong command line gives one line that names the flag, and status 2.
 func TestBadFlags(t *testing.T) {
@@ -41,6 +53,35 @@ func TestPortInUse(t *testing.T) {
 	require.Equal(t, 1, serve.Main(program, []string{"--web.listen-address=" + l.Addr().String(), "--log.level=error"}, &stderr, run))
 	require.Contains(t, stderr.String(), "is in use")
 	require.Contains(t, stderr.String(), "--web.listen-address")
+}
+
+// A socket that systemd passes is served, and without one it is said what is
+// missing.
+func TestSystemdSocket(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	file, err := l.(*net.TCPListener).File()
+	require.NoError(t, err)
+	// systemd names the process that the sockets are for; exec keeps the number.
+	child := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" --web.systemd-socket --log.level=error`, os.Args[0])
+	child.Env = append(os.Environ(), asProgram+"=1", "LISTEN_FDS=1")
+	child.ExtraFiles = []*os.File{file}
+	require.NoError(t, child.Start())
+	resp, err := http.Get("http://" + l.Addr().String() + "/metrics?collect[]=loadavg")
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Contains(t, string(text), "\nnode_load1 ")
+	require.Contains(t, string(text), "\npromhttp_metric_handler_requests_in_flight 1\n")
+	require.NoError(t, child.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, child.Wait())
+
+	var stderr bytes.Buffer
+	require.Equal(t, 1, serve.Main(program, []string{"--web.systemd-socket", "--log.level=error"}, &stderr, run))
+	require.Contains(t, stderr.String(), "--web.systemd-socket needs a .socket unit")
 }
 
 // The program serves this host until its context ends.

@@ -90,7 +90,7 @@ func TestKeptAnswersAreFresh(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	made := newHost(60, 40)
 	h := Handler(HandlerOptions{Collect: made.collect})
-	for range 400 {
+	for range 200 {
 		switch i := random.IntN(len(made.families)); random.IntN(12) {
 		case 0:
 			made.values[i] = nil
@@ -221,7 +221,7 @@ func TestAnswersDoNotAllocateBySample(t *testing.T) {
 				at := time.Now().UnixMilli()
 				h := Handler(HandlerOptions{Collect: made.collect})
 				r, w := request(accept, encoding), &nowhere{header: http.Header{}}
-				return testing.AllocsPerRun(20, func() {
+				return testing.AllocsPerRun(5, func() {
 					at++
 					for _, values := range made.values {
 						for i := range values {

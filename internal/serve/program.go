@@ -70,6 +70,7 @@ func Parse(app *kingpin.Application, args []string) (command string, err error) 
 // Flags are those that all binaries share.
 type Flags struct {
 	listen []string
+	socket bool
 	config string
 	pprof  bool
 	log    promslog.Config
@@ -80,10 +81,11 @@ type flagger interface {
 	Flag(name, help string) *kingpin.FlagClause
 }
 
-// NewFlags declares --web.listen-address, --web.config.file,
-// --web.enable-pprof, --log.level and --log.format.
+// NewFlags declares --web.listen-address, --web.systemd-socket,
+// --web.config.file, --web.enable-pprof, --log.level and --log.format.
 func NewFlags(app *kingpin.Application, address string) *Flags {
 	f := &Flags{}
+	app.Flag("web.systemd-socket", "Serve on the sockets that systemd passes instead of --web.listen-address.").BoolVar(&f.socket)
 	f.Web(app, address)
 	f.Log(app)
 	return f
@@ -106,7 +108,7 @@ func (f *Flags) Logger() *slog.Logger { return promslog.New(&f.log) }
 
 // Options is a server's Options as the flags ask for.
 func (f *Flags) Options(name string, logger *slog.Logger, registry prometheus.Registerer) Options {
-	return Options{Name: name, Listen: f.listen, WebConfigFile: f.config, PProf: f.pprof, Logger: logger, Registry: registry}
+	return Options{Name: name, Listen: f.listen, SystemdSocket: f.socket, WebConfigFile: f.config, PProf: f.pprof, Logger: logger, Registry: registry}
 }
 
 // NewRegistry makes a registry with the metrics of the Go runtime, of the

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
@@ -30,6 +31,9 @@ type Options struct {
 	// ListenFlag is the flag that sets Listen, named in the error when a port
 	// is taken. Empty means --web.listen-address.
 	ListenFlag string
+	// SystemdSocket serves on the sockets that systemd passes to the process
+	// (sd_listen_fds(3)) instead of those of Listen.
+	SystemdSocket bool
 	// WebConfigFile is the path of a web configuration file (TLS, basic
 	// authentication, headers) of exporter-toolkit. Empty means plain HTTP.
 	WebConfigFile string
@@ -147,6 +151,9 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 // Listen binds all addresses, or none. Run calls it when it was not called
 // before.
 func (s *Server) Listen() error {
+	if s.SystemdSocket {
+		return s.listenOnPassed()
+	}
 	for _, address := range s.Options.Listen {
 		l, err := ListenOn(address, s.ListenFlag)
 		if err != nil {
@@ -157,6 +164,27 @@ func (s *Server) Listen() error {
 			l = s.WrapListener(l)
 		}
 		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// listenOnPassed takes the sockets that systemd has passed.
+func (s *Server) listenOnPassed() error {
+	listeners, err := activation.Listeners()
+	if err != nil {
+		return fmt.Errorf("taking systemd's sockets: %w", err)
+	}
+	for _, l := range listeners {
+		if l == nil { // a socket that is no listener
+			continue
+		}
+		if s.WrapListener != nil {
+			l = s.WrapListener(l)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if len(s.listeners) == 0 {
+		return errors.New("systemd has passed no socket to listen on; --web.systemd-socket needs a .socket unit beside the service")
 	}
 	return nil
 }
