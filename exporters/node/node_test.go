@@ -277,7 +277,10 @@ func TestHandlerFilters(t *testing.T) {
 	t.Parallel()
 	o := hostOptions(t)
 	o.Enabled = map[string]bool{"stat": false}
-	o.Registry = prometheus.NewRegistry()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "own_total", Help: "Own."}))
+	o.Registry = registry
+	const own = "own_total 0"
 	h := newExporter(t, o).Handler()
 	f := func(query string, has []string, hasNot ...string) {
 		t.Helper()
@@ -297,6 +300,12 @@ func TestHandlerFilters(t *testing.T) {
 	f("?collect[]=loadavg&collect[]=uname", []string{"node_load1 ", "node_uname_info"}, "node_cpu")
 	f("?exclude[]=loadavg", []string{"node_cpu_seconds_total"}, "node_load1")
 	f("?exclude[]=no_such", []string{"node_load1 "})
+	f("?exclude[]=stat", []string{"node_load1 "}) // which is off anyway
+	f("?collect%5B%5D=loadavg&collect[]=loadavg", []string{"node_load1 ", own}, "node_cpu")
+	f("?exclude[]=loadavg&exclude[]=cpu", []string{"node_uname_info", own}, "node_load1", "node_cpu_seconds_total")
+	f("?collect[]=loadavg&name[]=node_load5", []string{"node_load5 "}, "node_load1 ", own)
+	all := strings.Join(newExporter(t, o).Collectors(), "&exclude[]=")
+	f("?exclude[]="+all, []string{own}, "node_load1", "node_scrape_collector_success") // node_exporter runs all of them
 	f("?other=1", []string{"node_load1 ", "node_cpu_seconds_total"})
 
 	bad := func(query, want string) {
@@ -306,6 +315,9 @@ func TestHandlerFilters(t *testing.T) {
 		require.Equal(t, want+"\n", body)
 	}
 	bad("?collect[]=xyz", `no collector is named "xyz"`)
+	bad("?collect[]=", `no collector is named ""`)
+	bad("?collect[]=cpu&collect[]=xyz", `no collector is named "xyz"`)
+	bad("?exclude[]=&collect[]=cpu", "collect[] and exclude[] cannot be combined")
 	bad("?collect[]=stat", "collector stat is switched off; --collector.stat switches it on")
 	bad("?collect[]=cpu&exclude[]=loadavg", "collect[] and exclude[] cannot be combined")
 }
