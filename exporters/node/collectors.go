@@ -71,7 +71,7 @@ func collectors() []definition {
 		{name: "perf", flags: perfFlags, make: newPerf},
 		{name: "powersupplyclass", enabled: true, flags: powersupplyFlags, make: newPowersupply},
 		{name: "pressure", enabled: true, make: newPressure},
-		{name: "processes", make: newProcesses},
+		{name: "processes", make: newProcesses, flags: processesFlags},
 		{name: "qdisc", flags: qdiscFlags, make: newQdisc},
 		{name: "rapl", enabled: true, flags: raplFlags, make: newRapl},
 		{name: "runit", flags: runitFlags, make: newRunit},

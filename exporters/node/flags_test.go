@@ -85,6 +85,11 @@ func TestFlags(t *testing.T) {
 		require.Equal(t, ".*", o.Slabinfo.Slabs.Include.String())
 	}, "--collector.netdev.address-info", "--collector.netdev.enable-detailed-metrics", "--collector.netdev.label-ifalias",
 		"--collector.filesystem.stat-workers=9")
+	f(func(t *testing.T, o Options) { require.Equal(t, ProcessesOptions{TopBy: TopByName}, o.Processes) })
+	f(func(t *testing.T, o Options) {
+		require.Equal(t, ProcessesOptions{Top: 5, TopBy: TopByCgroup}, o.Processes)
+	},
+		"--collector.processes.top=5", "--collector.processes.top-by=cgroup")
 	f(func(t *testing.T, o Options) {
 		require.Equal(t, "aes", o.CPU.Flags.String())
 		require.False(t, o.CPU.Guest)
@@ -101,6 +106,8 @@ func TestFlagsBad(t *testing.T) {
 		require.EqualError(t, err, want)
 	}
 	f("unknown long flag '--collector.nothing'", "--collector.nothing")
+	f("--collector.processes.top=-1: a number of groups is not below 0", "--collector.processes.top=-1")
+	f(`--collector.processes.top-by="pid": name or cgroup is expected`, "--collector.processes.top-by=pid")
 	f("--collector.netdev.device-exclude=\"(\": error parsing regexp: missing closing ): `(`", "--collector.netdev.device-exclude=(")
 	f("--collector.cpu.info.bugs-include=\"[\": error parsing regexp: missing closing ]: `[`", "--collector.cpu.info.bugs-include=[")
 	f(`--collector.diskstats.device-include="a" and --collector.diskstats.device-exclude="b" are mutually exclusive; give one of them`,

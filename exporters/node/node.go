@@ -66,6 +66,7 @@ type Options struct {
 	Perf        PerfOptions
 	PCIDevice   PCIDeviceOptions
 	Powersupply PowersupplyOptions
+	Processes   ProcessesOptions
 	Qdisc       QdiscOptions
 	Rapl        RaplOptions
 	Runit       RunitOptions
@@ -107,6 +108,7 @@ func DefaultOptions() Options {
 		Netstat:     NetstatOptions{Fields: mustPattern(defaultNetstatFields)},
 		NTP:         defaultNTP(),
 		Powersupply: PowersupplyOptions{Ignored: mustPattern(nothingIgnored)},
+		Processes:   ProcessesOptions{TopBy: TopByName},
 		Runit:       RunitOptions{ServiceDir: "/etc/service"},
 		Slabinfo:    SlabinfoOptions{Slabs: Filter{Include: mustPattern(".*")}},
 		Supervisord: SupervisordOptions{URL: "http://localhost:9001/RPC2"},

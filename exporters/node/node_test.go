@@ -71,6 +71,10 @@ func newExporter(t *testing.T, o Options) *Exporter {
 			c.now = newMadeClock()
 		case *textfile:
 			c.stat = madeStat
+		case *processes:
+			if c.top != nil {
+				c.top.pageSize = 4096
+			}
 		case *ethtool:
 			c.ask = madeEthtool
 		case *osRelease:
@@ -187,6 +191,7 @@ func everything(o Options) Options {
 	o.Textfile.Directories = []string{filepath.Dir(o.Procfs) + "/textfile/*"}
 	o.Bcache.PriorityStats = true
 	o.PCIDevice.Names = true
+	o.Processes.Top = 2
 	o.Sysctl.Include = []string{"kernel.threads-max", "fs.file-nr:total,unused,max", "net.ipv4.tcp_rmem"}
 	o.Sysctl.Info = []string{"kernel.seccomp.actions_avail"}
 	return o

@@ -26,10 +26,11 @@ type processes struct {
 	threadFamily, maxThreads,
 	threadState, state,
 	pidFamily, maxPIDs *metric.Family
+	top *topProcesses // nil when switched off
 }
 
 func newProcesses(o *Options) collect.Collector {
-	return &processes{
+	c := &processes{
 		dir:          o.Procfs,
 		threadsMax:   o.procPath("sys", "kernel", "threads-max"),
 		pidMax:       o.procPath("sys", "kernel", "pid_max"),
@@ -40,11 +41,19 @@ func newProcesses(o *Options) collect.Collector {
 		pidFamily:    metric.NewGauge("node_processes_pids", "Number of PIDs"),
 		maxPIDs:      metric.NewGauge("node_processes_max_processes", "Number of max PIDs limit"),
 	}
+	if o.Processes.Top > 0 {
+		c.top = newTopProcesses(o)
+	}
+	return c
 }
 
 // Families implements collect.Collector.
 func (c *processes) Families() []*metric.Family {
-	return []*metric.Family{c.threadFamily, c.maxThreads, c.threadState, c.state, c.pidFamily, c.maxPIDs}
+	all := []*metric.Family{c.threadFamily, c.maxThreads, c.threadState, c.state, c.pidFamily, c.maxPIDs}
+	if c.top != nil {
+		all = append(all, c.top.families()...)
+	}
+	return all
 }
 
 // Collect implements collect.Collector.
@@ -56,6 +65,9 @@ func (c *processes) Collect(ctx context.Context, b *metric.Batch) error {
 	b.Add(c.pidFamily, float64(c.pids))
 	addStates(b, c.state, &c.states)
 	addStates(b, c.threadState, &c.threadStates)
+	if c.top != nil {
+		c.top.end(b)
+	}
 	var errs error
 	for path, f := range map[string]*metric.Family{c.threadsMax: c.maxThreads, c.pidMax: c.maxPIDs} {
 		v, err := c.reader.uint(path)
@@ -83,6 +95,9 @@ func (c *processes) count(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listing processes: %w", err)
 	}
+	if c.top != nil {
+		c.top.begin()
+	}
 	for _, pid := range list {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("after %d of %d processes: %w", c.pids, len(list), err)
@@ -98,6 +113,11 @@ func (c *processes) count(ctx context.Context) error {
 		c.pids++
 		c.states[stat.state]++
 		c.threads += int(stat.threads)
+		if c.top != nil {
+			if err := c.top.see(dir, pid, stat); err != nil {
+				return err
+			}
+		}
 		if err := c.countThreads(dir, pid, stat); err != nil {
 			return err
 		}
