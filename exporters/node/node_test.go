@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -17,9 +18,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/encoding/protodelim"
 
 	"github.com/strata-metrics/strata/internal/collect"
 	"github.com/strata-metrics/strata/internal/metric"
@@ -241,6 +245,29 @@ func TestGolden(t *testing.T) {
 		delete(lines, line)
 	}
 	require.Empty(t, lines)
+}
+
+// The whole made host in OpenMetrics and protobuf, as Prometheus and
+// client_golang read it.
+func TestFormatsOfTheMadeHost(t *testing.T) {
+	t.Parallel()
+	b := metric.NewBatch()
+	require.NoError(t, newExporter(t, everything(hostOptions(t))).Collect(t.Context(), b))
+	p := textparse.NewOpenMetricsParser(append(b.AppendOpenMetrics(nil), "# EOF\n"...), labels.NewSymbolTable())
+	samples, err := 0, error(nil)
+	for kind := textparse.EntryInvalid; err == nil; kind, err = p.Next() {
+		if kind == textparse.EntrySeries {
+			samples++
+		}
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, b.Len(), samples)
+	var want bytes.Buffer
+	for _, f := range b.Messages() {
+		_, err := protodelim.MarshalTo(&want, f)
+		require.NoError(t, err)
+	}
+	require.Equal(t, want.Bytes(), b.AppendProtobuf(nil))
 }
 
 // Two exporters with different roots do not see each other's host.

@@ -16,17 +16,24 @@ type kept struct {
 
 // keptFamily is a family with its samples of the last batch that had it.
 type keptFamily struct {
-	samples []sample // with labels and next left out
-	labels  []byte   // of all of them, as in the arena
+	samples []keptSample
+	labels  []byte // of all of them, as in the arena
 	changed uint64   // the scrape in which the samples were other than before
 	bodies  [formats]keptBody
+}
+
+// keptSample is a sample without its place in the batch.
+type keptSample struct {
+	value       float64
+	millis      int64
+	size, extra int32
 }
 
 // keptBody is a family in one format.
 type keptBody struct {
 	text []byte
 	at   uint64 // the value of changed that text is of
-	run  keptRun
+	run  *keptRun
 }
 
 // part is a piece of an answer.
@@ -79,7 +86,7 @@ func (f *keptFamily) same(b *Batch, g *group) bool {
 		}
 		old := &f.samples[n]
 		if math.Float64bits(s.value) != math.Float64bits(old.value) || s.millis != old.millis ||
-			s.extra != old.extra || s.size != old.size ||
+			s.extra != old.extra || s.size != int(old.size) ||
 			!bytes.Equal(b.arena[s.labels:s.labels+s.size], f.labels[at:at+s.size]) {
 			return false
 		}
@@ -91,9 +98,9 @@ func (f *keptFamily) same(b *Batch, g *group) bool {
 func (f *keptFamily) keep(b *Batch, g *group) {
 	f.samples, f.labels = f.samples[:0], f.labels[:0]
 	for i := g.head; i >= 0; i = b.samples[i].next {
-		s := b.samples[i]
+		s := &b.samples[i]
 		f.labels = append(f.labels, b.arena[s.labels:s.labels+s.size]...)
-		f.samples = append(f.samples, s)
+		f.samples = append(f.samples, keptSample{s.value, s.millis, int32(s.size), s.extra})
 	}
 }
 
@@ -134,7 +141,11 @@ func (k *kept) steady(parts []part) (n, size int) {
 // run gives the compressed form of parts, made by a function when it is not
 // the one kept.
 func (k *kept) run(parts []part, as format, compress func(*bytes.Buffer, []part)) []byte {
-	r := &parts[0].from.bodies[as].run
+	body := &parts[0].from.bodies[as]
+	if body.run == nil {
+		body.run = &keptRun{}
+	}
+	r := body.run
 	if !slices.EqualFunc(r.members, parts, func(m member, p part) bool {
 		return m.family == p.from && m.changed == p.from.changed
 	}) {
