@@ -97,6 +97,16 @@ bench-apis: build cluster-tools ## measure the metrics APIs beside metrics-serve
 	cd test/e2e && go run ./cmd/aggregation
 	bin/bench/apis -root . -metrics-server bin/bench/metrics-server -metrics-server-store bin/bench/metrics-server-store $(ARGS)
 
+.PHONY: bench-node
+bench-node: build-bench-node ## measure strata-node beside node_exporter on this host, a minute
+	bin/bench/nodehost $(ARGS)
+
+.PHONY: build-bench-node
+build-bench-node: go
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/strata-node
+	cd test/bench/nodeexporter && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../bin/bench/node_exporter github.com/prometheus/node_exporter
+	cd test/bench && CGO_ENABLED=0 go build -trimpath -o ../../bin/bench/nodehost ./nodehost
+
 .PHONY: bench-freshness
 bench-freshness: build cluster-tools ## from a burst of load to the first answer that shows it, on a real Kubernetes (root; BURSTS, INTERVALS)
 	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server

@@ -144,6 +144,37 @@ func (p *Process) CPU() (time.Duration, error) {
 	return parseStat(string(text))
 }
 
+// Running is the time for which the threads that the process has now have run,
+// in nanoseconds where CPU counts in ticks: the first field of
+// /proc/PID/task/TID/schedstat, see Documentation/scheduler/sched-stats.rst of
+// the kernel. Threads that ended are not in it; those of a Go program seldom do.
+func (p *Process) Running() (time.Duration, error) {
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID()))
+	if err != nil {
+		return 0, err
+	}
+	if len(paths) == 0 {
+		return 0, fmt.Errorf("cpu of %s: it has ended, or the kernel tells no schedstat", p.name)
+	}
+	var sum time.Duration
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread has ended meanwhile
+		}
+		if err != nil {
+			return 0, fmt.Errorf("cpu of %s: %w", p.name, err)
+		}
+		first, _, _ := strings.Cut(string(text), " ")
+		n, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		sum += time.Duration(n)
+	}
+	return sum, nil
+}
+
 // tick is the unit of /proc/PID/stat, the same on all of Linux' common platforms.
 const tick = time.Second / 100
 

@@ -26,7 +26,12 @@ func TestProcess(t *testing.T) {
 	require.GreaterOrEqual(t, m.Peak, m.RSS)
 	_, err = p.CPU()
 	require.NoError(t, err)
+	running, err := p.Running()
+	require.NoError(t, err)
+	require.Positive(t, running)
 	p.Stop()
+	_, err = p.Running()
+	require.Error(t, err)
 	_, err = p.Memory()
 	require.Error(t, err)
 }
