@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,17 +68,27 @@ func noPermission(err error) error {
 // entries lists the names in a directory, sorted. One that is not there is
 // collect.ErrNoData: the kernel has no such subsystem or the host no such device.
 func entries(dir string) ([]string, error) {
-	d, err := os.Open(dir)
+	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", dir, collect.ErrNoData)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
-	defer func() { _ = d.Close() }()
-	names, err := d.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
+	defer func() { _ = unix.Close(fd) }()
+	var names []string
+	var buf [4096]byte
+	for {
+		n, err := ignoringEINTR(func() (int, error) { return unix.ReadDirent(fd, buf[:]) })
+		if err != nil {
+			return names, fmt.Errorf("listing %s: %w", dir, err)
+		}
+		if n == 0 {
+			slices.Sort(names)
+			return names, nil
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
 }
 
 // parseCPUList reads a list such as 0-3,8 and gives each number, rising as

@@ -311,10 +311,14 @@ func newExclusive(c collect.Collector) *exclusive {
 // Collect waits for its turn no longer than the context allows.
 func (e *exclusive) Collect(ctx context.Context, b *metric.Batch) error {
 	select {
-	case e.token <- struct{}{}:
-		defer func() { <-e.token }()
-		return e.Collector.Collect(ctx, b)
-	case <-ctx.Done():
-		return fmt.Errorf("still at work for another scrape: %w", ctx.Err())
+	case e.token <- struct{}{}: // at once, without a timer for the context
+	default:
+		select {
+		case e.token <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("still at work for another scrape: %w", ctx.Err())
+		}
 	}
+	defer func() { <-e.token }()
+	return e.Collector.Collect(ctx, b)
 }

@@ -1,5 +1,6 @@
-// Package collect runs the collectors of an exporter for a scrape: side by
-// side, each under a deadline, with recovery from panics and a bound on its
+// Package collect runs the collectors of an exporter for a scrape: one after the
+// other as long as they are quick and side by side when they are not,
+// each under a deadline, with recovery from panics and a bound on its
 // samples. A bad collector costs its own samples and never the scrape.
 package collect
 

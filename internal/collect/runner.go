@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/strata-metrics/strata/internal/metric"
@@ -43,8 +42,6 @@ type Runner struct {
 	slots                                                []*slot
 	duration, success, noData, timeouts, panics, dropped *metric.Family
 }
-
-var errTimeout = errors.New("did not end in time; left alone until it does")
 
 // panicError is a recovered panic. Its text leaves the stack out, which
 // differs from scrape to scrape.
@@ -110,14 +107,10 @@ func (r *Runner) Families() []*metric.Family {
 // each has ended or is late; it never fails, since each collector's failure is
 // in its own samples.
 func (r *Runner) Collect(ctx context.Context, b *metric.Batch) error {
-	outcomes := make([]outcome, len(r.slots))
-	var wait sync.WaitGroup
+	all := newRound(ctx, r.slots)
+	all.do()
 	for i, s := range r.slots {
-		wait.Go(func() { outcomes[i] = s.run(ctx) })
-	}
-	wait.Wait()
-	for i, s := range r.slots {
-		r.add(b, s, outcomes[i])
+		r.add(b, s, all.runs[i].outcome)
 	}
 	return nil
 }
@@ -128,7 +121,7 @@ func (r *Runner) add(b *metric.Batch, s *slot, out outcome) {
 	s.count(out)
 	if out.batch != nil {
 		b.Merge(out.batch)
-		s.release()
+		s.giveBatch(out.batch)
 	}
 	success, noData := 1.0, 0.0
 	if out.err != nil {

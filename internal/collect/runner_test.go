@@ -160,3 +160,60 @@ func TestConcurrentScrapes(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+// Collectors that hang do not keep those behind them in the list waiting, and
+// each has all of its own time.
+func TestManyLateCollectors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wake := make(chan struct{})
+		var list []Entry
+		for i := range 20 {
+			list = append(list, entry(fmt.Sprintf("stuck%d", i), func(context.Context, func(float64)) error { <-wake; return nil }))
+		}
+		var left, allowed time.Duration
+		list = append(list, entry("last", func(ctx context.Context, add func(float64)) error {
+			end, _ := ctx.Deadline()
+			left = time.Until(end)
+			add(1)
+			return ctx.Err()
+		}), entry("waits", func(ctx context.Context, _ func(float64)) error {
+			begin := time.Now()
+			<-ctx.Done()
+			allowed = time.Since(begin)
+			return ctx.Err()
+		}))
+		r, err := New(Options{Prefix: "x", Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)}, list...)
+		require.NoError(t, err)
+		start := time.Now()
+		got := scrape(t, r)
+		require.Contains(t, got, "last 1\n")
+		require.Contains(t, got, `success{collector="last"} 1`)
+		require.Less(t, time.Since(start), time.Second+10*patience)
+		synctest.Wait()
+		require.Equal(t, time.Second, left)
+		require.Equal(t, time.Second, allowed)
+		close(wake)
+	})
+}
+
+// The end of the scrape ends it, also for those that have not begun.
+func TestEndOfScrape(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wake := make(chan struct{})
+		hang := func(context.Context, func(float64)) error { <-wake; return nil }
+		r, err := New(Options{Prefix: "x", Logger: slog.New(slog.DiscardHandler)}, entry("a", hang), entry("b", hang))
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		b := metric.NewBatch()
+		require.NoError(t, r.Collect(ctx, b))
+		text := string(b.AppendText(nil))
+		require.Contains(t, text, `timeouts_total{collector="a"} 1`)
+		require.Contains(t, text, `timeouts_total{collector="b"} 1`)
+		close(wake)
+		synctest.Wait()
+		require.Contains(t, scrape(t, r), `success{collector="a"} 1`)
+	})
+}

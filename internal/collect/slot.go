@@ -4,80 +4,58 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
-// slot is a collector with its memory. Its token is held from the start of a
-// run until the run's batch was merged, or, for a run that is late, until the
-// collector returns at last: so a collector that hangs holds one goroutine,
-// however many scrapes come.
+// slot is a collector with its memory. Its token is held while the collector is
+// at work: so a collector that hangs holds one goroutine, however many scrapes
+// come. It is not held until the batch is read, since two scrapes that each
+// wait for what the other holds would do so until their time is over.
 type slot struct {
 	entry Entry
-	batch *metric.Batch
 	token chan struct{}
 	// late is true while a run that nobody waits for any more goes on.
 	late atomic.Bool
+	// spare is a batch that nobody uses.
+	spare atomic.Pointer[metric.Batch]
 
 	timeouts, panics, dropped atomic.Int64
 	lastError                 atomic.Pointer[string]
 }
 
-// outcome of a run. batch is nil when the run is late; else the slot must be
-// released when the batch was read.
-type outcome struct {
-	batch *metric.Batch
-	took  time.Duration
-	err   error
-}
+func newSlot(e Entry) *slot { return &slot{entry: e, token: make(chan struct{}, 1)} }
 
-func newSlot(e Entry) *slot {
-	s := &slot{entry: e, batch: metric.NewBatch(), token: make(chan struct{}, 1)}
-	s.batch.SetLimit(e.Limit)
-	return s
+// hold waits for the slot's token. It says no when the context ends before.
+func (s *slot) hold(ctx context.Context) bool {
+	select {
+	case s.token <- struct{}{}: // at once, without asking for the context's end
+		return true
+	default:
+	}
+	select {
+	case s.token <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (s *slot) release() { <-s.token }
 
-// run collects once, for as long as the context and the entry's timeout allow.
-func (s *slot) run(ctx context.Context) outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.entry.Timeout)
-	defer cancel()
-	start := time.Now()
-	if s.late.Load() {
-		return outcome{err: errTimeout}
+// takeBatch gives an empty batch. There are more than one only when scrapes
+// come at the same time.
+func (s *slot) takeBatch() *metric.Batch {
+	if b := s.spare.Swap(nil); b != nil {
+		b.Reset()
+		return b
 	}
-	select {
-	case s.token <- struct{}{}:
-	case <-ctx.Done():
-		return outcome{took: time.Since(start), err: errTimeout}
-	}
-	s.batch.Reset()
-	const running, done, abandoned = 0, 1, 2
-	var state atomic.Int32
-	result := make(chan error, 1)
-	go func() {
-		err := collectSafely(ctx, s.entry.Collector, s.batch)
-		if state.CompareAndSwap(running, done) {
-			result <- err
-			return
-		}
-		s.late.Store(false)
-		s.release()
-	}()
-	select {
-	case err := <-result:
-		return outcome{batch: s.batch, took: time.Since(start), err: err}
-	case <-ctx.Done():
-	}
-	s.late.Store(true)
-	if state.CompareAndSwap(running, abandoned) {
-		return outcome{took: time.Since(start), err: errTimeout}
-	}
-	s.late.Store(false) // it ended in the same moment
-	return outcome{batch: s.batch, took: time.Since(start), err: <-result}
+	b := metric.NewBatch()
+	b.SetLimit(s.entry.Limit)
+	return b
 }
+
+func (s *slot) giveBatch(b *metric.Batch) { s.spare.Store(b) }
 
 func (s *slot) count(out outcome) {
 	var p *panicError

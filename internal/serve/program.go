@@ -117,7 +117,7 @@ func NewRegistry(program string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newProcessCollector(),
 		versioncollector.NewCollector(program),
 	)
 	return r
