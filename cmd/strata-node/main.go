@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -17,6 +18,11 @@ import (
 )
 
 const program = "strata-node"
+
+// gcPercent is Go's GOGC unless the environment sets it. A scrape leaves 0.1 MB
+// of garbage: at half of the usual bound of 4 MB it is collected every 20 scrapes,
+// which is dearer by some microseconds a scrape and holds 2 MB less.
+const gcPercent = 50
 
 func main() {
 	os.Exit(serve.Main(program, os.Args[1:], os.Stderr, run))
@@ -57,6 +63,9 @@ func run(ctx context.Context, args []string) error {
 		return &serve.UsageError{Err: err}
 	}
 	runtime.GOMAXPROCS(*f.procs)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	logger := f.web.Logger()
 
 	// Dashboards ask for node_exporter_build_info.
@@ -81,5 +90,6 @@ func run(ctx context.Context, args []string) error {
 	}
 	server.Handle(*f.path, "Metrics", exporter.Handler())
 	logger.Info("measuring this host", "collectors", strings.Join(exporter.Collectors(), ","))
+	serve.ReleaseStart()
 	return server.Run(ctx)
 }

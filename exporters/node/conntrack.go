@@ -84,7 +84,7 @@ func (c *conntrack) collect(b *metric.Batch) error {
 		return err
 	}
 	b.Add(c.limit, float64(n))
-	data, err := c.reader.read(c.stat)
+	data, err := c.reader.keep(c.stat, 0)
 	if err != nil {
 		return err
 	}

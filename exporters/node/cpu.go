@@ -113,7 +113,7 @@ func (c *cpu) Families() []*metric.Family {
 
 // Collect implements collect.Collector.
 func (c *cpu) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (c *diskstats) Families() []*metric.Family {
 
 // Collect implements collect.Collector.
 func (c *diskstats) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

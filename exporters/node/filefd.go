@@ -28,7 +28,7 @@ func (c *filefd) Families() []*metric.Family { return []*metric.Family{c.allocat
 
 // Collect implements collect.Collector.
 func (c *filefd) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

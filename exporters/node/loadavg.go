@@ -28,7 +28,7 @@ func (c *loadavg) Families() []*metric.Family { return c.families[:] }
 
 // Collect implements collect.Collector.
 func (c *loadavg) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (c *meminfo) Families() []*metric.Family { return nil }
 
 // Collect implements collect.Collector.
 func (c *meminfo) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlink asks the kernel by messages, each time over a socket of its own: the
-// answer is about the network namespace of this process. The format is
-// described in netlink(7) and in Documentation/userspace-api/netlink of the
+// netlink asks the kernel by messages, over a socket that is kept as long as the
+// answers are whole: they are about the network namespace of this process. The
+// format is described in netlink(7) and in Documentation/userspace-api/netlink of the
 // kernel.
 type netlink struct {
 	protocol int // such as unix.NETLINK_ROUTE
+	socket   *descriptor
 	buf      []byte
 }
 
@@ -55,16 +56,39 @@ func (n *netlink) ask(request []byte, begin func(), each func(kind uint16, body 
 	}
 }
 
-func (n *netlink) askOnce(request []byte, each func(kind uint16, body []byte) error) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, n.protocol)
-	if err != nil {
-		return fmt.Errorf("socket: %w", err)
+// open gives the socket, whose reads are bounded.
+func (n *netlink) open() (fd int, err error) {
+	if n.socket != nil {
+		return n.socket.fd, nil
 	}
-	defer func() { _ = unix.Close(fd) }()
+	if fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, n.protocol); err != nil {
+		return 0, fmt.Errorf("socket: %w", err)
+	}
 	timeout := unix.NsecToTimeval(int64(netlinkTimeout))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return fmt.Errorf("setsockopt: %w", err)
+		_ = unix.Close(fd)
+		return 0, fmt.Errorf("setsockopt: %w", err)
 	}
+	n.socket = newDescriptor(fd)
+	return fd, nil
+}
+
+func (n *netlink) askOnce(request []byte, each func(kind uint16, body []byte) error) error {
+	fd, err := n.open()
+	if err != nil {
+		return err
+	}
+	err = n.exchange(fd, request, each)
+	if err != nil && !errors.Is(err, errInterrupted) {
+		// There may be more of this answer, which is not one to the next request.
+		n.socket.close()
+		n.socket = nil
+	}
+	return err
+}
+
+// exchange sends the request and reads its answer to the end.
+func (n *netlink) exchange(fd int, request []byte, each func(kind uint16, body []byte) error) error {
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("sendto: %w", err)
 	}

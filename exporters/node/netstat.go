@@ -63,13 +63,13 @@ func (c *netstat) Families() []*metric.Family { return nil }
 func (c *netstat) Collect(_ context.Context, b *metric.Batch) error {
 	var errs []error
 	for _, path := range [...]string{c.netstatPath, c.snmpPath} {
-		data, err := c.reader.read(path)
+		data, err := c.reader.keep(path, 0)
 		if err == nil {
 			err = c.parse(path, data, b)
 		}
 		errs = append(errs, err)
 	}
-	data, err := c.reader.read(c.snmp6Path)
+	data, err := c.reader.keep(c.snmp6Path, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // IPv6 is switched off
 	case err == nil:

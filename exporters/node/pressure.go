@@ -78,7 +78,7 @@ func (c *pressure) Collect(_ context.Context, b *metric.Batch) error {
 }
 
 func (c *pressure) collect(r *pressureResource, b *metric.Batch) error {
-	data, err := c.reader.read(r.path)
+	data, err := c.reader.keep(r.path, 0)
 	if err != nil {
 		return err
 	}

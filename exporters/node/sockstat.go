@@ -57,7 +57,7 @@ func (c *sockstat) Families() []*metric.Family { return []*metric.Family{c.used}
 func (c *sockstat) Collect(_ context.Context, b *metric.Batch) error {
 	var errs []error
 	for i, path := range c.paths {
-		data, err := c.reader.read(path)
+		data, err := c.reader.keep(path, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // this kernel has that version of IP switched off
 		}

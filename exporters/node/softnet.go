@@ -57,7 +57,7 @@ func (c *softnet) Families() []*metric.Family { return c.families[:] }
 
 // Collect implements collect.Collector.
 func (c *softnet) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (c *stat) Families() []*metric.Family {
 
 // Collect implements collect.Collector.
 func (c *stat) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,12 @@ const maxFileSize = 64 << 20
 // reader reads small kernel files into memory that it keeps. It calls the
 // kernel directly: a file of the os package would cost two more calls for the
 // poller, which kernel files do not work with.
-type reader struct{ buf []byte }
+type reader struct {
+	buf []byte
+	// kept are the descriptors of keep by path; nil for a file that is opened
+	// for each read.
+	kept map[string]*descriptor
+}
 
 // read gives the whole file, valid until the next call.
 func (r *reader) read(path string) ([]byte, error) {
@@ -28,25 +34,99 @@ func (r *reader) read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
+	return r.fill(path, fd, false, 0)
+}
+
+// keep is read for a file that is read at every scrape: its descriptor stays
+// open, which saves walking the path. That is right for files that the kernel
+// makes anew at each read, so only those are kept; one that fails, since its
+// module is gone, is opened anew.
+//
+// longest bounds a line of a file whose end is expensive to find, since the
+// kernel searches all of its table to see that nothing more is there: what ends
+// with room for one more line was all. 0 reads until there is no more.
+func (r *reader) keep(path string, longest int) ([]byte, error) {
+	d, known := r.kept[path]
+	if d != nil {
+		if data, err := r.fill(path, d.fd, true, longest); err == nil {
+			return data, nil
+		}
+		d.close()
+		r.kept[path] = nil
+	}
+	data, err := r.read(path)
+	if err == nil && !known {
+		if r.kept == nil {
+			r.kept = map[string]*descriptor{}
+		}
+		r.kept[path] = openKernelFile(path)
+	}
+	return data, err
+}
+
+// kernelRoom is the least room that the kernel has for the lines of a read, see
+// fs/seq_file.c: it gives fewer only where they end.
+const kernelRoom = 4096
+
+// fill reads a file to its end, from the start where again is set.
+func (r *reader) fill(path string, fd int, again bool, longest int) ([]byte, error) {
 	if r.buf == nil {
-		r.buf = make([]byte, 0, 4096)
+		r.buf = make([]byte, 0, kernelRoom)
 	}
 	r.buf = r.buf[:0]
 	for {
 		if len(r.buf) == cap(r.buf) {
 			r.buf = append(r.buf, 0)[:len(r.buf)]
 		}
-		n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, r.buf[len(r.buf):cap(r.buf)]) })
+		n, err := ignoringEINTR(func() (int, error) {
+			if again {
+				return unix.Pread(fd, r.buf[len(r.buf):cap(r.buf)], int64(len(r.buf)))
+			}
+			return unix.Read(fd, r.buf[len(r.buf):cap(r.buf)])
+		})
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", path, err)
 		}
-		if n == 0 {
+		if r.buf = r.buf[:len(r.buf)+n]; n == 0 || longest > 0 && len(r.buf)+longest <= kernelRoom {
 			return r.buf, nil
 		}
-		if r.buf = r.buf[:len(r.buf)+n]; len(r.buf) > maxFileSize {
+		if len(r.buf) > maxFileSize {
 			return nil, fmt.Errorf("reading %s: longer than %d bytes: %w", path, maxFileSize, errSyntax)
 		}
 	}
+}
+
+// openKernelFile opens a file of /proc or /sys, nil when it is on another file
+// system: what is there may be replaced by another of the same name.
+func openKernelFile(path string) *descriptor {
+	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil
+	}
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(fd, &s); err != nil || s.Type != unix.PROC_SUPER_MAGIC && s.Type != unix.SYSFS_MAGIC {
+		_ = unix.Close(fd)
+		return nil
+	}
+	return newDescriptor(fd)
+}
+
+// descriptor is one that is used over many scrapes. It is closed with its owner:
+// an exporter has no end of its own.
+type descriptor struct {
+	fd      int
+	cleanup runtime.Cleanup
+}
+
+func newDescriptor(fd int) *descriptor {
+	d := &descriptor{fd: fd}
+	d.cleanup = runtime.AddCleanup(d, func(fd int) { _ = unix.Close(fd) }, fd)
+	return d
+}
+
+func (d *descriptor) close() {
+	d.cleanup.Stop()
+	_ = unix.Close(d.fd)
 }
 
 func ignoringEINTR(f func() (int, error)) (int, error) {

@@ -30,12 +30,16 @@ func newUDPQueues(o *Options) collect.Collector {
 // Families implements collect.Collector.
 func (c *udpQueues) Families() []*metric.Family { return []*metric.Family{c.queues} }
 
+// longestUDP bounds a line of /proc/net/udp and udp6, in bytes: they have 128 and
+// about 170.
+const longestUDP = 512
+
 // Collect implements collect.Collector.
 func (c *udpQueues) Collect(_ context.Context, b *metric.Batch) error {
 	var errs []error
 	missing := 0
 	for i, ip := range [...]string{"v4", "v6"} {
-		data, err := c.reader.read(c.paths[i])
+		data, err := c.reader.keep(c.paths[i], longestUDP)
 		if errors.Is(err, fs.ErrNotExist) {
 			missing++
 			continue

@@ -54,7 +54,7 @@ func (c *vmstat) Families() []*metric.Family { return nil }
 
 // Collect implements collect.Collector.
 func (c *vmstat) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.read(c.path)
+	data, err := c.reader.keep(c.path, 0)
 	if err != nil {
 		return err
 	}
