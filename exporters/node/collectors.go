@@ -20,7 +20,10 @@ type definition struct {
 }
 
 // collectors are all there are, by name.
-func collectors() []definition {
+func collectors() []definition { return append(collectorsToM(), collectorsFromN()...) }
+
+// collectorsToM are the first half of the collectors.
+func collectorsToM() []definition {
 	return []definition{
 		{name: "arp", enabled: true, flags: arpFlags, make: newARP},
 		{name: "bcache", enabled: true, flags: bcacheFlags, make: newBcache},
@@ -57,6 +60,12 @@ func collectors() []definition {
 		{name: "meminfo", enabled: true, make: newMeminfo},
 		{name: "meminfo_numa", make: newMeminfoNuma},
 		{name: "mountstats", make: newMountstats},
+	}
+}
+
+// collectorsFromN are the second half of the collectors.
+func collectorsFromN() []definition {
+	return []definition{
 		{name: "netclass", enabled: true, flags: netclassFlags, make: newNetclass},
 		{name: "netdev", enabled: true, flags: netdevFlags, make: newNetdev},
 		{name: "netstat", enabled: true, flags: netstatFlags, make: newNetstat},

@@ -13,6 +13,10 @@ func selfMetrics() []string {
 	return []string{"go_", "process_", "promhttp_", "node_exporter_build_info", "node_scrape_collector_"}
 }
 
+// shown bounds the missing series that are printed: a family of them has one for
+// each mount.
+const shown = 10
+
 // compatible prints how many of the host's series that the peer shows are
 // there in ours too, and fails when one is not. Ours is asked before and after
 // the peer, since devices and mounts come and go.
@@ -32,7 +36,7 @@ func compatible(ctx context.Context, programs [2]*program) error {
 		}
 	}
 	slices.Sort(missing)
-	for _, name := range missing {
+	for _, name := range missing[:min(len(missing), shown)] {
 		fmt.Println("# missing " + name)
 	}
 	of := len(bodies[1])
