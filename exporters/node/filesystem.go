@@ -69,7 +69,7 @@ type filesystem struct {
 	paths   []string // of the mounts, for statfs
 	prober  *prober
 
-	size, free, avail, files, filesFree, readonly, deviceError, info *metric.Family
+	size, free, avail, purgeable, files, filesFree, readonly, deviceError, info *metric.Family
 }
 
 func newFilesystem(o *Options) collect.Collector {
@@ -84,6 +84,7 @@ func newFilesystem(o *Options) collect.Collector {
 		size:        gauge("size_bytes", "Filesystem size in bytes."),
 		free:        gauge("free_bytes", "Filesystem free space in bytes."),
 		avail:       gauge("avail_bytes", "Filesystem space available to non-root users in bytes."),
+		purgeable:   gauge("purgeable_bytes", "Filesystem space that the system can free by itself; always 0 on Linux."),
 		files:       gauge("files", "Filesystem total file nodes."),
 		filesFree:   gauge("files_free", "Filesystem total free file nodes."),
 		readonly:    gauge("readonly", "Filesystem read-only status."),
@@ -95,7 +96,7 @@ func newFilesystem(o *Options) collect.Collector {
 
 // Families implements collect.Collector.
 func (c *filesystem) Families() []*metric.Family {
-	return []*metric.Family{c.size, c.free, c.avail, c.files, c.filesFree, c.readonly, c.deviceError, c.info}
+	return []*metric.Family{c.size, c.free, c.avail, c.purgeable, c.files, c.filesFree, c.readonly, c.deviceError, c.info}
 }
 
 // Collect implements collect.Collector.
@@ -189,6 +190,7 @@ func (c *filesystem) add(b *metric.Batch, m *mount, r probeResult) {
 	b.Add(c.size, float64(r.stat.Blocks)*block, m.device, m.point, m.fsType, "")
 	b.Add(c.free, float64(r.stat.Bfree)*block, m.device, m.point, m.fsType, "")
 	b.Add(c.avail, float64(r.stat.Bavail)*block, m.device, m.point, m.fsType, "")
+	b.Add(c.purgeable, 0, m.device, m.point, m.fsType, "") // no kernel call tells it, but node_exporter has it since 1.11
 	b.Add(c.files, float64(r.stat.Files), m.device, m.point, m.fsType, "")
 	b.Add(c.filesFree, float64(r.stat.Ffree), m.device, m.point, m.fsType, "")
 	b.Add(c.info, 1, m.device, m.major, m.minor, m.point)
