@@ -137,13 +137,13 @@ func (m *measurement) burst(ctx context.Context, pod string) error {
 	if err != nil {
 		return fmt.Errorf("waiting for rest: %w", err)
 	}
-	pause(ctx, rand.N(m.interval))
 	select {
 	case m.slots <- struct{}{}:
 		defer func() { <-m.slots }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	pause(ctx, rand.N(m.interval)) // in its slot: the one before had it for whole intervals
 	begin := time.Now()
 	for _, w := range m.watchers {
 		w.begin(pod, begin)
