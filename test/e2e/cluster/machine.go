@@ -38,11 +38,15 @@ var sysctls = []string{
 // its --root-dir says.
 const kubeletDir = "/var/lib/kubelet"
 
+// shimDir is where containerd's shims have their sockets, whatever its
+// configuration says.
+const shimDir = "/run/containerd"
+
 // hostDirs are directories that components make outside the state directory,
 // with no flag to move them.
 func hostDirs(o Options) []string {
 	return []string{
-		kubeletDir, "/var/lib/cni", "/var/log/containers", "/run/containerd", "/opt/containerd",
+		kubeletDir, "/var/lib/cni", "/var/log/containers", shimDir, "/opt/containerd",
 		"/usr/libexec/kubernetes", "/opt/cni", o.PodLogsDir,
 	}
 }

@@ -206,6 +206,11 @@ func dials(addr string) func(context.Context) error {
 }
 
 func (c *Cluster) startContainerd(ctx context.Context) error {
+	// With its state elsewhere, containerd leaves this one to the shims, which make
+	// it so that nobody without capabilities finds a socket in it.
+	if err := os.MkdirAll(shimDir, 0o711); err != nil {
+		return fmt.Errorf("making containerd's directory: %w", err)
+	}
 	containerd, err := c.launch(containerdCommand(c.o))
 	if err != nil {
 		return err
