@@ -18,7 +18,7 @@ type kept struct {
 type keptFamily struct {
 	samples []keptSample
 	labels  []byte // of all of them, as in the arena
-	changed uint64   // the scrape in which the samples were other than before
+	changed uint64 // the scrape in which the samples were other than before
 	bodies  [formats]keptBody
 }
 
