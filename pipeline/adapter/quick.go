@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -229,7 +230,14 @@ type quickReader struct {
 	err    error
 }
 
-func (r *quickReader) all(ctx context.Context, found []found, start, end int64) error {
+// all reads series. A panic, which in a goroutine of its own would end the
+// process, is an error: the engine has to find out what it makes of the data.
+func (r *quickReader) all(ctx context.Context, found []found, start, end int64) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("read series: panic: %v", p)
+		}
+	}()
 	for i := range found {
 		if err := ctx.Err(); err != nil {
 			return err

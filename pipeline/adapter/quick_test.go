@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/teststorage"
 	"github.com/stretchr/testify/require"
 )
@@ -172,4 +175,40 @@ func BenchmarkPods1500(b *testing.B) {
 			}
 		}
 	})
+}
+
+// broken is a store whose series panic when they are read.
+type broken struct{ storage.Queryable }
+
+func (b broken) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := b.Queryable.Querier(mint, maxt)
+	return brokenQuerier{q}, err
+}
+
+type brokenQuerier struct{ storage.Querier }
+
+func (q brokenQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
+	return brokenSet{q.Querier.Select(ctx, sorted, hints, ms...)}
+}
+
+type brokenSet struct{ storage.SeriesSet }
+
+func (s brokenSet) At() storage.Series { return brokenSeries{s.SeriesSet.At()} }
+
+type brokenSeries struct{ storage.Series }
+
+func (brokenSeries) Iterator(chunkenc.Iterator) chunkenc.Iterator { panic("broken") }
+
+// A panic in one of several goroutines leaves the query to the engine, and the
+// process alive.
+func TestQuickSurvivesAPanic(t *testing.T) {
+	t.Parallel()
+	st := teststorage.New(t)
+	for i := range 20 {
+		load(t, st, sample{series("x", "pod", fmt.Sprint(i)), testTime(), 1})
+	}
+	qs := newQuickQueries()
+	qs.share = 2
+	_, ok := qs.ask(t.Context(), broken{st}, `sum(rate(x[1m])) by (pod)`, testTime(), func(promql.Sample, Age) { t.Error("a sample") })
+	require.False(t, ok)
 }
