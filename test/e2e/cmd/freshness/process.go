@@ -18,8 +18,8 @@ import (
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 )
 
-// peerMin is the shortest interval that metrics-server takes.
-const peerMin = 10 * time.Second
+// peerShortest is the shortest interval that metrics-server takes.
+const peerShortest = 10 * time.Second
 
 // server is a process on this machine that answers metrics.k8s.io for the
 // cluster. One process, and not the two replicas of an installation, so that it
@@ -46,7 +46,7 @@ func servers(ctx context.Context, c *cluster.Cluster, root, dir string, interval
 		{"cpu_kubelet", strata, append([]string{"core"}, kubelet...)},
 		{"cpu_peer", filepath.Join(root, "bin", "bench", "metrics-server"), append([]string{"--cert-dir=" + dir}, kubelet...)},
 	} {
-		if p.name == "cpu_peer" && interval < peerMin {
+		if p.name == "cpu_peer" && interval < peerShortest {
 			continue
 		}
 		s, err := start(ctx, c, p.name, p.program, append(p.args, "--metric-resolution="+interval.String())...)
