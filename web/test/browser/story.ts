@@ -120,8 +120,8 @@ groups:
   - alert: NothingScraped
     expr: absent(up)
     annotations: {summary: No target at all}
-  - alert: BrokenRule
-    expr: up + on () up
+  - alert: BrokenRule # from its first evaluation on: what fired once would stay before what is broken
+    expr: vector(1) + on () (label_replace(vector(1), "a", "b", "", "") or vector(1))
 `;
 
 /**
@@ -129,7 +129,14 @@ groups:
  * on how long the first scrape of 50,000 series took.
  */
 async function begun(url: string): Promise<void> {
-  const wanted = ["kube_horizontalpodautoscaler_info", `count(many_series) == ${manySeries}`, 'ALERTS{alertstate="firing"}', 'ALERTS{alertstate="pending"}'];
+  const wanted = [
+    "kube_horizontalpodautoscaler_info",
+    `count(many_series) == ${manySeries}`,
+    'ALERTS{alertname="AutoscalerAtItsLimit",alertstate="firing"}',
+    'ALERTS{alertname="AutoscalerBlind",alertstate="pending"}',
+    // It fires when its rule is evaluated before the first scrape.
+    'absent(ALERTS{alertname="NothingScraped"})',
+  ];
   const deadline = Date.now() + begunMs;
   for (const query of wanted) {
     for (;;) {
