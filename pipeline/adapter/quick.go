@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/strata-metrics/strata/pipeline/recent"
 )
 
 // errNotQuick means that the data is nothing for a quick query: the engine has
@@ -113,6 +115,23 @@ type grouping struct {
 	series []labels.Labels // in the order in which the store gave them
 	group  []int           // of each
 	groups []labels.Labels // what they have of the labels
+
+	recent   []*recent.Series // of each, nil for none; empty while none is followed
+	followed int64            // when they were last asked for, ms
+}
+
+// Follower is a store that keeps the newest samples of series at hand.
+type Follower interface {
+	// Follow gives one of each series, nil for those that it does not follow.
+	Follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series
+}
+
+// following is a grouping whose series are followed from now on.
+func (g *grouping) following(f Follower, window, now int64) *grouping {
+	next := *g
+	next.recent = f.Follow(g.series, time.Duration(window)*time.Millisecond, time.UnixMilli(now))
+	next.followed = now
+	return &next
 }
 
 // evaluate answers from a store.
@@ -133,16 +152,40 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 		s := set.At()
 		r.found = append(r.found, found{series: s, group: r.group(len(r.found), s.Labels())})
 	}
+	of := r.grouping()
+	follower, follows := store.(Follower)
+	follows = follows && r.before != nil && len(of.series) <= maxGrouping // asked before, it will be again
+	if follows && of.recent == nil {
+		of = of.following(follower, r.q.window, end)
+	}
+	for i, one := range of.recent {
+		r.found[i].recent = one
+	}
 	notes, err := r.read(ctx, start, end)
 	notes.Merge(set.Warnings())
 	if err := errors.Join(err, set.Err(), querier.Close()); err != nil {
 		return notes, err
 	}
-	if r.own != nil && len(r.own.series) <= maxGrouping {
-		r.q.last.Store(r.own)
+	// Series that should be known by now are new in the store, or were forgotten.
+	if follows && end-of.followed > r.q.window && slices.ContainsFunc(r.found, func(f found) bool { return f.missed }) {
+		of = of.following(follower, r.q.window, end)
 	}
-	r.result(end, yield)
+	if of != r.before && len(of.series) <= maxGrouping {
+		r.q.last.Store(of)
+	}
+	r.result(of, end, yield)
 	return notes, nil
+}
+
+// grouping is of the series that were found.
+func (r *quickRun) grouping() *grouping {
+	if r.own == nil && (r.before == nil || len(r.found) != len(r.before.series)) {
+		r.begin(len(r.found)) // none, or the first of the last time's
+	}
+	if r.own != nil {
+		return r.own
+	}
+	return r.before
 }
 
 // quickRun is one evaluation.
@@ -165,7 +208,9 @@ type quickBuffers struct {
 // found is a series and what was read of it.
 type found struct {
 	series storage.Series
+	recent *recent.Series // may be nil
 	group  int
+	missed bool  // the store had to be read
 	newest int64 // ms
 	any    bool  // there are samples
 	value  float64
@@ -197,7 +242,7 @@ func (r *quickRun) read(ctx context.Context, start, end int64) (annotations.Anno
 	return notes, err
 }
 
-func (r *quickRun) result(end int64, yield func(promql.Sample, Age)) {
+func (r *quickRun) result(of *grouping, end int64, yield func(promql.Sample, Age)) {
 	for i := range r.found {
 		f := &r.found[i]
 		g := &r.groups[f.group]
@@ -207,10 +252,6 @@ func (r *quickRun) result(end int64, yield func(promql.Sample, Age)) {
 		if f.valued {
 			g.add(f.value)
 		}
-	}
-	of := r.own
-	if of == nil {
-		of = r.before
 	}
 	for i := range r.groups {
 		if g := &r.groups[i]; g.any {
@@ -250,8 +291,34 @@ func (r *quickReader) all(ctx context.Context, found []found, start, end int64) 
 }
 
 func (r *quickReader) series(f *found, start, end int64) error {
-	r.it = f.series.Iterator(r.it)
+	known := false
 	r.points = r.points[:0]
+	if f.recent != nil {
+		r.points, known = f.recent.Samples(r.points, start, end)
+	}
+	if !known {
+		if err := r.stored(f, start, end); err != nil {
+			return err
+		}
+	}
+	if len(r.points) == 0 {
+		return nil
+	}
+	f.any, f.newest = true, r.points[len(r.points)-1].T
+	r.matrix[0] = promql.Series{Metric: f.series.Labels(), Floats: r.points}
+	out, notes := r.q.function(nil, r.matrix[:], r.q.args, &r.enh)
+	r.enh.Out = out[:0] // to be used again
+	r.notes.Merge(notes)
+	if len(out) > 0 {
+		f.valued, f.value = true, out[0].F
+	}
+	return nil
+}
+
+// stored reads the points from the store.
+func (r *quickReader) stored(f *found, start, end int64) error {
+	f.missed = true
+	r.it = f.series.Iterator(r.it)
 	for kind := r.it.Seek(start + 1); kind != chunkenc.ValNone; kind = r.it.Next() {
 		if kind != chunkenc.ValFloat {
 			return errNotQuick
@@ -264,18 +331,7 @@ func (r *quickReader) series(f *found, start, end int64) error {
 			r.points = append(r.points, promql.FPoint{T: t, F: v})
 		}
 	}
-	if err := r.it.Err(); err != nil || len(r.points) == 0 {
-		return err
-	}
-	f.any, f.newest = true, r.points[len(r.points)-1].T
-	r.matrix[0] = promql.Series{Metric: f.series.Labels(), Floats: r.points}
-	out, notes := r.q.function(nil, r.matrix[:], r.q.args, &r.enh)
-	r.enh.Out = out[:0] // to be used again
-	r.notes.Merge(notes)
-	if len(out) > 0 {
-		f.valued, f.value = true, out[0].F
-	}
-	return nil
+	return r.it.Err()
 }
 
 // group is that of the series that the store gave as the nth. The series are

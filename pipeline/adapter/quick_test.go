@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/teststorage"
 	"github.com/stretchr/testify/require"
+
+	"github.com/strata-metrics/strata/pipeline/store"
 )
 
 func TestNewQuick(t *testing.T) {
@@ -90,6 +92,65 @@ func TestQuickIsTheEngine(t *testing.T) {
 	}
 }
 
+// TestFollowedIsTheEngine holds the same while time goes on and the same is
+// asked at each step, when most samples come from what is kept of followed
+// series.
+func TestFollowedIsTheEngine(t *testing.T) {
+	t.Parallel()
+	st := store.New(store.Options{Dir: t.TempDir()})
+	t.Cleanup(func() { require.NoError(t, st.Close()) })
+	require.NoError(t, st.Open())
+	random := rand.New(rand.NewPCG(3, 4))
+	l := local(t, st)
+	values := map[int]float64{}
+	kept := 0
+	for step := range 400 {
+		at := testTime().Add(time.Duration(step) * 5 * time.Second)
+		app := st.AppenderV2(t.Context())
+		for i := range 40 + step/20 {
+			values[i] += random.Float64()
+			v := values[i]
+			switch random.IntN(40) {
+			case 0:
+				continue // a scrape that failed
+			case 1:
+				v = math.Float64frombits(value.StaleNaN)
+			case 2:
+				values[i] = 0 // a restart
+			}
+			_, err := app.Append(0, series("x", "pod", fmt.Sprintf("p%d", i%10), "code", fmt.Sprint(i)), 0, at.UnixMilli(), v, nil, nil, storage.AppendV2Options{})
+			require.NoError(t, err)
+		}
+		if step%97 == 50 {
+			require.NoError(t, app.Rollback())
+			continue
+		}
+		require.NoError(t, app.Commit())
+		if step%131 == 100 {
+			from := at.Add(-20 * time.Second)
+			require.NoError(t, st.Local().Delete(t.Context(), from.UnixMilli(), at.UnixMilli(), labels.MustNewMatcher(labels.MatchEqual, "pod", "p3")))
+		}
+		for _, expr := range []string{`sum(rate(x[1m])) by (pod)`, `sum(increase(x{code=~"1."}[2m])) by (code)`} {
+			asked := at.Add(time.Duration(random.IntN(5000)) * time.Millisecond)
+			var vec promql.Vector
+			var ages []Age
+			_, ok := l.quick.ask(t.Context(), st, expr, asked, func(s promql.Sample, age Age) { vec, ages = append(vec, s), append(ages, age) })
+			require.True(t, ok)
+			seen := &Ages{Queryable: st}
+			want, _, err := l.make(seen).Instant(t.Context(), expr, asked)
+			require.NoError(t, err)
+			sameAnswer(t, fmt.Sprintf("step %d: %s", step, expr), want, seen.Of(want), vec, ages)
+			q := l.quick.get(expr)
+			for _, one := range q.last.Load().recent {
+				if _, ok := one.Samples(nil, asked.UnixMilli()-q.window, asked.UnixMilli()); ok {
+					kept++
+				}
+			}
+		}
+	}
+	require.Greater(t, kept, 400*40/2, "most are known without the store")
+}
+
 // counter is one with some of what happens to counters, in the minutes before
 // and after testTime.
 func counter(random *rand.Rand, l labels.Labels) []sample {
@@ -146,7 +207,7 @@ func TestQuickQueriesForget(t *testing.T) {
 }
 
 // BenchmarkPods1500 is what an autoscaler on the rate of 1,500 pods costs, by
-// the quick way and by the engine.
+// the quick way, by it once their series are followed, and by the engine.
 func BenchmarkPods1500(b *testing.B) {
 	st := teststorage.New(b)
 	var names []string
@@ -159,6 +220,25 @@ func BenchmarkPods1500(b *testing.B) {
 	l := local(b, st)
 	expr := `sum(rate(x{namespace="a",pod=~"` + strings.Join(names, "|") + `"}[1m])) by (pod)`
 	b.Run("quick", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			if _, ok := l.quick.ask(b.Context(), st, expr, testTime(), func(promql.Sample, Age) { n++ }); !ok || n != 1500 {
+				b.Fatal(n)
+			}
+		}
+	})
+	b.Run("followed", func(b *testing.B) {
+		st := store.New(store.Options{Dir: b.TempDir()})
+		b.Cleanup(func() { _ = st.Close() })
+		require.NoError(b, st.Open())
+		l := local(b, st)
+		for n := range 60 {
+			at := testTime().Add(time.Duration(n-59) * 5 * time.Second)
+			for i := range names {
+				load(b, st, sample{series("x", "namespace", "a", "pod", names[i]), at, float64(n * i)})
+			}
+			l.quick.ask(b.Context(), st, expr, at, func(promql.Sample, Age) {})
+		}
 		for b.Loop() {
 			n := 0
 			if _, ok := l.quick.ask(b.Context(), st, expr, testTime(), func(promql.Sample, Age) { n++ }); !ok || n != 1500 {

@@ -10,23 +10,74 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/strata-metrics/strata/pipeline/recent"
 )
 
-// appender and appenderV2 pass everything on to the TSDB and tell the guard
-// when a commit failed for want of space.
+// appender and appenderV2 pass everything on to the TSDB, tell the guard when a
+// commit failed for want of space, and give the samples of series that are
+// followed to those who follow them.
 type appender struct {
 	storage.Appender
 	space *space
+	batch recent.Batch
 }
 
-func (a *appender) Commit() error { return a.space.seen(a.Appender.Commit()) }
+func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
+	ref, err := a.Appender.Append(ref, l, t, v)
+	if err == nil {
+		a.batch.Add(ref, t, v)
+	}
+	return ref, err
+}
+
+func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendHistogram(ref, l, t, h, fh)
+	a.batch.Spoil(ref)
+	return ref, err
+}
+
+func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendHistogramSTZeroSample(ref, l, t, st, h, fh)
+	a.batch.Spoil(ref)
+	return ref, err
+}
+
+func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendSTZeroSample(ref, l, t, st)
+	a.batch.Spoil(ref)
+	return ref, err
+}
+
+func (a *appender) Commit() error { return a.space.seen(committed(&a.batch, a.Appender.Commit())) }
 
 type appenderV2 struct {
 	storage.AppenderV2
 	space *space
+	batch recent.Batch
 }
 
-func (a *appenderV2) Commit() error { return a.space.seen(a.AppenderV2.Commit()) }
+func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AppendV2Options) (storage.SeriesRef, error) {
+	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, o)
+	switch {
+	case h != nil || fh != nil:
+		a.batch.Spoil(ref)
+	case ref != 0: // also with the error that an exemplar was not taken
+		a.batch.Add(ref, t, v)
+	}
+	return ref, err
+}
+
+func (a *appenderV2) Commit() error { return a.space.seen(committed(&a.batch, a.AppenderV2.Commit())) }
+
+func committed(b *recent.Batch, err error) error {
+	if err != nil {
+		b.Lost()
+	} else {
+		b.Commit()
+	}
+	return err
+}
 
 // AppendExemplars implements storage.ExemplarAppenderV2, which the remote write
 // receiver asks for.

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/strata-metrics/strata/pipeline/recent"
 )
 
 // Local is the TSDB behind a door: every method answers tsdb.ErrNotReady until
@@ -19,6 +21,9 @@ type Local struct {
 	db    atomic.Pointer[tsdb.DB]
 	stats *tsdb.DBStats
 	space *space
+	// recent are the newest samples of the series that Storage.Follow was asked
+	// for.
+	recent recent.Set
 }
 
 func newLocal(sp *space) *Local {
@@ -108,7 +113,7 @@ func (l *Local) Appender(ctx context.Context) storage.Appender {
 	if err != nil {
 		return refusal{err}
 	}
-	return &appender{Appender: db.Appender(ctx), space: l.space}
+	return &appender{Appender: db.Appender(ctx), space: l.space, batch: l.recent.Batch()}
 }
 
 // AppenderV2 implements storage.AppendableV2, and refuses as Appender does.
@@ -117,7 +122,7 @@ func (l *Local) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	if err != nil {
 		return refusalV2{err}
 	}
-	return &appenderV2{AppenderV2: db.AppenderV2(ctx), space: l.space}
+	return &appenderV2{AppenderV2: db.AppenderV2(ctx), space: l.space, batch: l.recent.Batch()}
 }
 
 // admit says why no sample can be taken now.
@@ -154,7 +159,25 @@ func (l *Local) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	if err != nil {
 		return err
 	}
+	defer l.recent.Clear()
 	return db.Delete(ctx, mint, maxt, ms...)
+}
+
+// follow is Storage.Follow.
+func (l *Local) follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series {
+	db, err := l.get()
+	if err != nil {
+		return make([]*recent.Series, len(series))
+	}
+	app := db.AppenderV2(context.Background())
+	defer app.Rollback() //nolint:errcheck // nothing was appended
+	refs := make([]storage.SeriesRef, len(series))
+	if head, ok := app.(storage.GetRef); ok {
+		for i, s := range series {
+			refs[i], _ = head.GetRef(s, s.Hash())
+		}
+	}
+	return l.recent.Follow(refs, window, now)
 }
 
 // Snapshot writes all blocks, and the head when asked, to dir.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,11 +24,14 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/compression"
 	promruntime "github.com/prometheus/prometheus/util/runtime"
+
+	"github.com/strata-metrics/strata/pipeline/recent"
 )
 
 // Errors of opening a data directory and of appending to it, for errors.Is.
@@ -100,6 +104,8 @@ type Storage struct {
 	logger *slog.Logger
 	local  *Local
 	remote *remote.Storage
+	// readsElsewhere is set while there are remote read endpoints.
+	readsElsewhere atomic.Bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -248,7 +254,20 @@ func (s *Storage) ApplyConfig(conf *config.Config) error {
 	if err := s.remote.ApplyConfig(conf); err != nil {
 		return fmt.Errorf("apply remote storage configuration: %w", err)
 	}
+	s.readsElsewhere.Store(len(conf.RemoteReadConfigs) > 0)
+	s.local.recent.Clear()
 	return nil
+}
+
+// Follow keeps the newest samples of series at hand, over windows of a length,
+// for who asks for them again and again. It gives nil for a series that is not
+// in the TSDB's head, and for all while there are remote read endpoints, whose
+// samples belong to the answers too.
+func (s *Storage) Follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series {
+	if s.readsElsewhere.Load() {
+		return make([]*recent.Series, len(series))
+	}
+	return s.local.follow(series, window, now)
 }
 
 // Retained describes what is kept, as /api/v1/status/runtimeinfo shows it.

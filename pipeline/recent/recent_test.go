@@ -1,0 +1,196 @@
+package recent
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/stretchr/testify/require"
+)
+
+var start = time.UnixMilli(1_000_000)
+
+// follow follows one series over a minute.
+func follow(s *Set, ref storage.SeriesRef, now time.Time) *Series {
+	return s.Follow([]storage.SeriesRef{ref}, time.Minute, now)[0]
+}
+
+// commit adds samples whose values are their times in seconds.
+func commit(s *Set, ref storage.SeriesRef, seconds ...int64) {
+	b := s.Batch()
+	for _, t := range seconds {
+		b.Add(ref, t*1000, float64(t))
+	}
+	b.Commit()
+}
+
+// times are those of the samples from one second to another, nil where they are
+// not known.
+func times(s *Series, from, to int64) []int64 {
+	points, ok := s.Samples(nil, from*1000-1, to*1000)
+	if !ok {
+		return nil
+	}
+	out := []int64{}
+	for _, p := range points {
+		out = append(out, p.T/1000)
+	}
+	return out
+}
+
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	var set Set
+	commit(&set, 7, 10) // nobody follows it
+	s := follow(&set, 7, start)
+	require.Nil(t, times(s, 0, 100), "nothing is known")
+	commit(&set, 8, 15) // another one
+	commit(&set, 7, 20, 30, 40)
+	require.Nil(t, times(s, 19, 100), "what was before is not known")
+	require.Equal(t, []int64{20, 30, 40}, times(s, 20, 100))
+	require.Equal(t, []int64{30, 40}, times(s, 21, 40))
+	require.Equal(t, []int64{30}, times(s, 21, 39))
+	require.Equal(t, []int64{}, times(s, 21, 29))
+	require.Nil(t, times(s, 41, 100), "the store may know more")
+	require.Same(t, s, follow(&set, 7, start))
+
+	b := set.Batch()
+	b.Add(7, 50_000, math.Float64frombits(value.StaleNaN))
+	require.Equal(t, []int64{40}, times(s, 31, 60), "not committed")
+	b.Commit()
+	require.Equal(t, []int64{40}, times(s, 31, 60), "a marker is no sample")
+	require.Equal(t, []int64{}, times(s, 41, 60), "and the last that is known")
+}
+
+func TestKept(t *testing.T) {
+	t.Parallel()
+	var set Set
+	s := follow(&set, 7, start)
+	for n := range int64(1000) {
+		commit(&set, 7, n*5)
+		if end := n * 5; end >= 70 {
+			require.Len(t, times(s, end-60, end), 13)
+			require.Len(t, times(s, end-65, end-5), 13, "also of a moment ago")
+		}
+	}
+	require.LessOrEqual(t, cap(s.points), 16)
+	require.Same(t, s, set.Follow([]storage.SeriesRef{7}, 5*time.Minute, start)[0])
+	for n := range int64(1000) {
+		commit(&set, 7, 5000+n*5)
+	}
+	require.Len(t, times(s, 9995-300, 9995), 61)
+
+	// Too many samples: the window is the store's.
+	for n := range int64(1000) {
+		b := set.Batch()
+		b.Add(7, 10_000_000+n, 0)
+		b.Commit()
+	}
+	require.LessOrEqual(t, len(s.points), maxSamples)
+	_, ok := s.Samples(nil, 10_000_000, 10_001_000)
+	require.False(t, ok)
+	points, ok := s.Samples(nil, 10_000_999-100, 10_001_000)
+	require.True(t, ok)
+	require.Len(t, points, 100)
+}
+
+// What is not in order, or may not be in the store, is the store's to tell.
+func TestSpoiled(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*Set){
+		"out of order":              func(s *Set) { commit(s, 7, 25) },
+		"another value of its time": func(s *Set) { b := s.Batch(); b.Add(7, 30_000, 1); b.Commit() },
+		"histogram":                 func(s *Set) { b := s.Batch(); b.Spoil(7) },
+		"failed commit":             func(s *Set) { b := s.Batch(); b.Add(7, 40_000, 40); b.Lost() },
+		"deleted":                   func(s *Set) { s.Clear() },
+		"forgotten":                 func(s *Set) { s.Follow(nil, time.Minute, start.Add(forgetAfter+time.Hour)) },
+	} {
+		var set Set
+		s := follow(&set, 7, start)
+		commit(&set, 7, 10, 20, 30)
+		commit(&set, 7, 30) // the same once more
+		require.Equal(t, []int64{10, 20, 30}, times(s, 10, 100), name)
+		s.read.Store(start.UnixMilli())
+		spoil(&set)
+		require.Nil(t, times(s, 10, 100), name)
+		again := follow(&set, 7, start)
+		commit(&set, 7, 50)
+		require.Nil(t, times(again, 49, 100), name)
+		require.Equal(t, []int64{50}, times(again, 50, 100), name)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	var set Set
+	require.Equal(t, []*Series{nil}, set.Follow([]storage.SeriesRef{0}, time.Minute, start), "not in the store")
+	require.Equal(t, []*Series{nil}, set.Follow([]storage.SeriesRef{1}, MaxWindow+1, start), "too long a window")
+	refs := make([]storage.SeriesRef, maxSeries+1)
+	for i := range refs {
+		refs[i] = storage.SeriesRef(i + 1)
+	}
+	got := set.Follow(refs, time.Minute, start)
+	require.NotNil(t, got[maxSeries-1])
+	require.Nil(t, got[maxSeries])
+	got[5].Samples(nil, 0, start.Add(forgetAfter).UnixMilli()) // is read
+	set.Follow(nil, time.Minute, start.Add(forgetAfter+2*time.Second))
+	require.Len(t, set.load(), 1, "who is not read any more")
+	require.NotNil(t, follow(&set, maxSeries+1, start))
+}
+
+func TestSideBySide(t *testing.T) {
+	t.Parallel()
+	var set Set
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range int64(2000) {
+			commit(&set, 7, n)
+		}
+	}()
+	for n := range 500 {
+		s := follow(&set, 7, start)
+		points, _ := s.Samples(nil, 0, math.MaxInt64)
+		for i := range points {
+			require.Equal(t, float64(points[i].T)/1000, points[i].F)
+		}
+		if n%50 == 0 {
+			set.Clear()
+		}
+	}
+	<-done
+}
+
+func BenchmarkAdd(b *testing.B) {
+	var set Set
+	refs := make([]storage.SeriesRef, 20_000)
+	for i := range refs {
+		refs[i] = storage.SeriesRef(i * 50)
+	}
+	set.Follow(refs, time.Minute, start)
+	batch := set.Batch()
+	var n storage.SeriesRef
+	for b.Loop() {
+		batch.Add(n%1_000_000, int64(n), 1)
+		batch.samples = batch.samples[:0]
+		n++
+	}
+}
+
+func BenchmarkSamples(b *testing.B) {
+	var set Set
+	s := follow(&set, 7, start)
+	for n := range int64(100) {
+		commit(&set, 7, n*5)
+	}
+	var points []promql.FPoint
+	for b.Loop() {
+		points, _ = s.Samples(points[:0], 435_000, 495_000)
+	}
+	if len(points) != 12 {
+		b.Fatal(len(points))
+	}
+}
