@@ -28,6 +28,9 @@ import (
 // to be asked.
 var errNotQuick = errors.New("native histograms")
 
+// errNotKnown means that the samples of a series have to be read from the store.
+var errNotKnown = errors.New("not all samples are at hand")
+
 // quickQuery is sum by (labels) (rate(selector[window])), or with increase: the
 // shape of nearly all rules, of which autoscalers ask the same text again and
 // again. It reads the samples once, notes their age on the way, and gives them
@@ -116,28 +119,52 @@ type grouping struct {
 	group  []int           // of each
 	groups []labels.Labels // what they have of the labels
 
-	recent   []*recent.Series // of each, nil for none; empty while none is followed
-	followed int64            // when they were last asked for, ms
+	// watch is nil, or tells when the series may be others; recent are their
+	// newest samples then, nil for a series that nobody feeds.
+	watch  *recent.Watch
+	recent []*recent.Series
 }
 
 // Follower is a store that keeps the newest samples of series at hand.
 type Follower interface {
+	// Watch is nil where series may come of which the store does not tell.
+	Watch(matchers []*labels.Matcher, now time.Time) *recent.Watch
 	// Follow gives one of each series, nil for those that it does not follow.
 	Follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series
 }
 
-// following is a grouping whose series are followed from now on.
-func (g *grouping) following(f Follower, window, now int64) *grouping {
-	next := *g
-	next.recent = f.Follow(g.series, time.Duration(window)*time.Millisecond, time.UnixMilli(now))
-	next.followed = now
-	return &next
-}
-
-// evaluate answers from a store.
+// evaluate answers from what is known of the series, or from a store.
 func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
 	end := at.UnixMilli()
 	start := end - r.q.window // not in the range any more
+	r.before = r.q.last.Load()
+	if r.before != nil && r.before.watch != nil && r.before.watch.Calm(end) {
+		r.groups = append(r.groups, make([]group, len(r.before.groups))...)
+		for i, l := range r.before.series {
+			r.found = append(r.found, found{labels: l, group: r.before.group[i], recent: r.before.recent[i]})
+		}
+		notes, err := r.read(ctx, start, end)
+		if err == nil {
+			r.result(r.before, end, yield)
+		}
+		if !errors.Is(err, errNotKnown) {
+			return notes, err
+		}
+		r.groups, r.found = r.groups[:0], r.found[:0]
+	}
+	return r.search(ctx, store, start, end, yield)
+}
+
+// search answers from a store. What is asked for the second time will be asked
+// for again: its series are followed from then on.
+func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, end int64, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
+	var watch *recent.Watch
+	follower, follows := store.(Follower)
+	if follows = follows && r.before != nil; follows {
+		if watch = r.before.watch; watch == nil || !watch.Calm(end) {
+			watch = follower.Watch(r.q.selector.LabelMatchers, time.UnixMilli(end)) // before the store is asked
+		}
+	}
 	querier, err := store.Querier(start, end)
 	if err != nil {
 		return nil, err
@@ -145,18 +172,22 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 	hints := r.q.hints
 	hints.Start, hints.End = start+1, end
 	set := querier.Select(ctx, false, &hints, r.q.selector.LabelMatchers...)
-	if r.before = r.q.last.Load(); r.before != nil {
+	if r.before != nil {
 		r.groups = append(r.groups, make([]group, len(r.before.groups))...)
 	}
 	for set.Next() {
 		s := set.At()
-		r.found = append(r.found, found{series: s, group: r.group(len(r.found), s.Labels())})
+		l := s.Labels()
+		r.found = append(r.found, found{series: s, labels: l, group: r.group(len(r.found), l)})
 	}
 	of := r.grouping()
-	follower, follows := store.(Follower)
-	follows = follows && r.before != nil && len(of.series) <= maxGrouping // asked before, it will be again
-	if follows && of.recent == nil {
-		of = of.following(follower, r.q.window, end)
+	if watch != of.watch {
+		next := *of
+		next.watch, next.recent = watch, nil
+		if watch != nil {
+			next.recent = follower.Follow(of.series, time.Duration(r.q.window)*time.Millisecond, time.UnixMilli(end))
+		}
+		of = &next
 	}
 	for i, one := range of.recent {
 		r.found[i].recent = one
@@ -165,10 +196,6 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 	notes.Merge(set.Warnings())
 	if err := errors.Join(err, set.Err(), querier.Close()); err != nil {
 		return notes, err
-	}
-	// Series that should be known by now are new in the store, or were forgotten.
-	if follows && end-of.followed > r.q.window && slices.ContainsFunc(r.found, func(f found) bool { return f.missed }) {
-		of = of.following(follower, r.q.window, end)
 	}
 	if of != r.before && len(of.series) <= maxGrouping {
 		r.q.last.Store(of)
@@ -207,10 +234,10 @@ type quickBuffers struct {
 
 // found is a series and what was read of it.
 type found struct {
-	series storage.Series
+	series storage.Series // nil where the store was not asked
+	labels labels.Labels
 	recent *recent.Series // may be nil
 	group  int
-	missed bool  // the store had to be read
 	newest int64 // ms
 	any    bool  // there are samples
 	value  float64
@@ -247,7 +274,7 @@ func (r *quickRun) result(of *grouping, end int64, yield func(promql.Sample, Age
 		f := &r.found[i]
 		g := &r.groups[f.group]
 		if f.any && (g.oldest.IsEmpty() || f.newest < g.newest) {
-			g.newest, g.oldest = f.newest, f.series.Labels()
+			g.newest, g.oldest = f.newest, f.labels
 		}
 		if f.valued {
 			g.add(f.value)
@@ -305,7 +332,7 @@ func (r *quickReader) series(f *found, start, end int64) error {
 		return nil
 	}
 	f.any, f.newest = true, r.points[len(r.points)-1].T
-	r.matrix[0] = promql.Series{Metric: f.series.Labels(), Floats: r.points}
+	r.matrix[0] = promql.Series{Metric: f.labels, Floats: r.points}
 	out, notes := r.q.function(nil, r.matrix[:], r.q.args, &r.enh)
 	r.enh.Out = out[:0] // to be used again
 	r.notes.Merge(notes)
@@ -317,7 +344,9 @@ func (r *quickReader) series(f *found, start, end int64) error {
 
 // stored reads the points from the store.
 func (r *quickReader) stored(f *found, start, end int64) error {
-	f.missed = true
+	if f.series == nil {
+		return errNotKnown
+	}
 	r.it = f.series.Iterator(r.it)
 	for kind := r.it.Seek(start + 1); kind != chunkenc.ValNone; kind = r.it.Next() {
 		if kind != chunkenc.ValFloat {

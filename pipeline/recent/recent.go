@@ -2,10 +2,11 @@
 // store that keeps all samples of all series.
 //
 // Autoscalers ask for the same short window of the same series again and again,
-// and the store has to decode a chunk from its beginning, minutes before the
-// window, each time. Whoever asks follows those series; whoever writes to the
-// store adds what it has committed; and the window is then there to be read,
-// without decoding and without garbage. What is not known to be complete is not
+// and each time the store has to look for the series and to decode a chunk of
+// each from its beginning, minutes before the window. Whoever asks watches for
+// series that come and follows those that are there; whoever writes to the store
+// adds what it has committed; and the window is then there to be read, without
+// searching, decoding or garbage. What is not known to be complete is not
 // answered: the store is asked.
 package recent
 
@@ -18,6 +19,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
@@ -30,25 +33,26 @@ const (
 	// maxSamples bounds what is kept of one series, at 16 bytes each. A window
 	// with more is the store's.
 	maxSamples = 256
-	// MaxWindow is the longest window for which series are followed. The store
-	// forgets no series within it, so one that has samples in it is still fed.
-	MaxWindow = 30 * time.Minute
+	// maxWatches bounds the questions whose series are watched.
+	maxWatches = 10_000
 	// spare is how far before the window samples are kept, in milliseconds:
 	// whoever asks may be a little behind the newest sample.
 	spare = 10_000
-	// forgetAfter is how long after it was last read a series is followed.
+	// forgetAfter is how long series are followed and watched that nobody asks
+	// for.
 	forgetAfter = 10 * time.Minute
 	sweepEvery  = time.Minute
 )
 
-// Set is the series that are followed. The zero value follows none. It is safe
-// for concurrent use.
+// Set is what is followed and watched. The zero value has nothing. It is safe for
+// concurrent use.
 type Set struct {
-	// series is never changed but replaced: each sample that is appended anywhere
-	// looks into it.
-	series atomic.Pointer[map[storage.SeriesRef]*Series]
+	// Both are never changed but replaced: each sample that is appended anywhere
+	// looks into them.
+	series  atomic.Pointer[map[storage.SeriesRef]*Series]
+	watches atomic.Pointer[map[string][]*Watch] // by metric name
 
-	mu    sync.Mutex // held while series is replaced
+	mu    sync.Mutex // held while they are replaced
 	swept time.Time
 }
 
@@ -58,24 +62,18 @@ type Set struct {
 // before is not known of them, so they answer once they have seen one window.
 func (s *Set) Follow(refs []storage.SeriesRef, window time.Duration, now time.Time) []*Series {
 	out := make([]*Series, len(refs))
-	if window > MaxWindow {
-		return out
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := maps.Clone(s.load())
-	if next == nil {
-		next = map[storage.SeriesRef]*Series{}
-	}
-	if now.Sub(s.swept) > sweepEvery {
-		s.swept = now
-		oldest := now.Add(-forgetAfter).UnixMilli()
-		maps.DeleteFunc(next, func(_ storage.SeriesRef, one *Series) bool { return one.read.Load() < oldest && one.spoil() })
-	}
+	s.sweep(now)
+	known := load(&s.series)
+	next := known
 	for i, ref := range refs {
 		one := next[ref]
 		if one == nil && ref != 0 && len(next) < maxSeries {
-			one = &Series{since: math.MaxInt64}
+			if len(next) == len(known) {
+				next = copied(known)
+			}
+			one = &Series{after: now.UnixMilli(), since: math.MaxInt64}
 			one.read.Store(now.UnixMilli())
 			next[ref] = one
 		}
@@ -88,11 +86,65 @@ func (s *Set) Follow(refs []storage.SeriesRef, window time.Duration, now time.Ti
 	return out
 }
 
-func (s *Set) load() map[storage.SeriesRef]*Series {
-	if m := s.series.Load(); m != nil {
+// Watch begins to look for new series that match. It is nil for matchers that
+// leave the metric name open, and where too many are watched.
+func (s *Set) Watch(matchers []*labels.Matcher, now time.Time) *Watch {
+	i := slices.IndexFunc(matchers, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual })
+	if i < 0 {
+		return nil
+	}
+	name := matchers[i].Value
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep(now)
+	next := copied(load(&s.watches))
+	n := 0
+	for _, ws := range next {
+		n += len(ws)
+	}
+	if n >= maxWatches {
+		return nil
+	}
+	w := &Watch{matchers: slices.Delete(slices.Clone(matchers), i, i+1)}
+	w.asked.Store(now.UnixMilli())
+	calm := slices.DeleteFunc(slices.Clone(next[name]), func(w *Watch) bool { return w.seen.Load() })
+	next[name] = append(calm, w)
+	s.watches.Store(&next)
+	return w
+}
+
+func load[K comparable, V any](p *atomic.Pointer[map[K]V]) map[K]V {
+	if m := p.Load(); m != nil {
 		return *m
 	}
 	return nil
+}
+
+func copied[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
+}
+
+// sweep forgets, once a minute, what nobody asks for.
+func (s *Set) sweep(now time.Time) {
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	oldest := now.Add(-forgetAfter).UnixMilli()
+	series := copied(load(&s.series))
+	maps.DeleteFunc(series, func(_ storage.SeriesRef, one *Series) bool { return one.read.Load() < oldest && one.spoil() })
+	watches := map[string][]*Watch{}
+	for name, all := range load(&s.watches) {
+		left := slices.DeleteFunc(slices.Clone(all), func(w *Watch) bool { return w.seen.Load() || w.asked.Load() < oldest && w.see() })
+		if len(left) > 0 {
+			watches[name] = left
+		}
+	}
+	s.series.Store(&series)
+	s.watches.Store(&watches)
 }
 
 // Clear follows nothing any more, as after samples were deleted. What was given
@@ -100,11 +152,45 @@ func (s *Set) load() map[storage.SeriesRef]*Series {
 func (s *Set) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.load()
-	s.series.Store(nil)
-	for _, one := range old {
+	for _, one := range load(&s.series) {
 		one.spoil()
 	}
+	for _, all := range load(&s.watches) {
+		for _, w := range all {
+			w.see()
+		}
+	}
+	s.series.Store(nil)
+	s.watches.Store(nil)
+}
+
+// Watch looks for series that are new.
+type Watch struct {
+	matchers []*labels.Matcher // but that of the name
+	asked    atomic.Int64      // when Calm was last asked for, ms
+	seen     atomic.Bool
+}
+
+// Calm tells whether no series that matches has come since the Watch was made:
+// what the store gave after that is still all that there is. At is in
+// milliseconds.
+func (w *Watch) Calm(at int64) bool {
+	w.asked.Store(at)
+	return !w.seen.Load()
+}
+
+func (w *Watch) see() bool {
+	w.seen.Store(true)
+	return true
+}
+
+func (w *Watch) matches(l labels.Labels) bool {
+	for _, m := range w.matchers {
+		if !m.Matches(l.Get(m.Name)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Batch is what an appender has added and not committed. It belongs to one
@@ -112,6 +198,7 @@ func (s *Set) Clear() {
 type Batch struct {
 	of      *Set
 	samples []sample
+	perhaps []labels.Labels // series that may be new
 }
 
 type sample struct {
@@ -123,27 +210,34 @@ type sample struct {
 // Batch makes an empty one.
 func (s *Set) Batch() Batch { return Batch{of: s} }
 
-// Add notes a sample that the store has taken, by the reference that it gave; t
-// is in milliseconds.
-func (b *Batch) Add(ref storage.SeriesRef, t int64, v float64) {
-	if one := b.of.load()[ref]; one != nil {
+// Add notes a sample that the store has taken: the reference by which it was
+// given, that which the store gave back, and t in milliseconds.
+func (b *Batch) Add(given, ref storage.SeriesRef, l labels.Labels, t int64, v float64) {
+	if given != ref {
+		b.perhaps = append(b.perhaps, l)
+	}
+	if one := load(&b.of.series)[ref]; one != nil {
 		b.samples = append(b.samples, sample{one, t, v})
 	}
 }
 
-// Spoil notes that something else than a float sample was added to a series.
-func (b *Batch) Spoil(ref storage.SeriesRef) {
-	if one := b.of.load()[ref]; one != nil {
+// Spoil notes that something else than a float sample was given to a series.
+func (b *Batch) Spoil(given, ref storage.SeriesRef, l labels.Labels) {
+	if given != ref {
+		b.perhaps = append(b.perhaps, l)
+	}
+	if one := load(&b.of.series)[ref]; one != nil {
 		one.spoil()
 	}
 }
 
-// Commit gives the samples to their series, once the store has committed them.
+// Commit gives the samples to their series, once the store has committed them,
+// and tells those who watch for series: only then does the store show them.
 func (b *Batch) Commit() {
 	for _, s := range b.samples {
 		s.series.push(s.t, s.v)
 	}
-	b.samples = b.samples[:0]
+	b.tell()
 }
 
 // Lost says that it is not known which of the samples the store has.
@@ -151,7 +245,21 @@ func (b *Batch) Lost() {
 	for _, s := range b.samples {
 		s.series.spoil()
 	}
-	b.samples = b.samples[:0]
+	b.tell()
+}
+
+func (b *Batch) tell() {
+	watches := load(&b.of.watches)
+	if len(watches) > 0 {
+		for _, l := range b.perhaps {
+			for _, w := range watches[l.Get(model.MetricNameLabel)] {
+				if !w.seen.Load() && w.matches(l) {
+					w.see()
+				}
+			}
+		}
+	}
+	b.samples, b.perhaps = b.samples[:0], b.perhaps[:0]
 }
 
 // Series are the newest samples of one series. It is safe for concurrent use.
@@ -160,6 +268,7 @@ type Series struct {
 
 	mu     sync.Mutex
 	keep   int64           // ms before the newest
+	after  int64           // ms: samples until then may have come before
 	since  int64           // ms: from here on every sample of the store is in points
 	points []promql.FPoint // oldest first, markers of staleness among them
 }
@@ -175,8 +284,15 @@ func (s *Series) widen(keep int64) {
 func (s *Series) spoil() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.points, s.since = s.points[:0], math.MaxInt64
+	s.restart()
 	return true
+}
+
+func (s *Series) restart() {
+	if n := len(s.points); n > 0 {
+		s.after = max(s.after, s.points[n-1].T)
+	}
+	s.points, s.since = s.points[:0], math.MaxInt64
 }
 
 func (s *Series) push(t int64, v float64) {
@@ -184,14 +300,15 @@ func (s *Series) push(t int64, v float64) {
 	defer s.mu.Unlock()
 	n := len(s.points)
 	switch {
+	case n == 0 && t <= s.after:
+		return
 	case n == 0:
 		s.since = t
 	case t > s.points[n-1].T:
 	case t == s.points[n-1].T && math.Float64bits(v) == math.Float64bits(s.points[n-1].F):
 		return // the store has taken it once
 	default:
-		// Out of order: the store alone knows what became of it.
-		s.points, s.since = s.points[:0], math.MaxInt64
+		s.restart() // out of order: the store alone knows what became of it
 		return
 	}
 	if n == cap(s.points) || n >= maxSamples {
@@ -215,14 +332,12 @@ func (s *Series) trim(t int64) {
 
 // Samples appends to into the samples after start and not after end, both in
 // milliseconds, without markers of staleness. It is false where it does not know
-// all of them, and where it knows of none: the store may have the series under
-// another reference by now.
+// all of them.
 func (s *Series) Samples(into []promql.FPoint, start, end int64) ([]promql.FPoint, bool) {
 	s.read.Store(end)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.points)
-	if s.since > start+1 || n == 0 || s.points[n-1].T <= start {
+	if s.since > start+1 {
 		return into, false
 	}
 	first, _ := slices.BinarySearchFunc(s.points, start+1, byTime)

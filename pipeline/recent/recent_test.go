@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 )
 
-var start = time.UnixMilli(1_000_000)
+var start = time.UnixMilli(0)
 
 // follow follows one series over a minute.
 func follow(s *Set, ref storage.SeriesRef, now time.Time) *Series {
@@ -22,7 +23,7 @@ func follow(s *Set, ref storage.SeriesRef, now time.Time) *Series {
 func commit(s *Set, ref storage.SeriesRef, seconds ...int64) {
 	b := s.Batch()
 	for _, t := range seconds {
-		b.Add(ref, t*1000, float64(t))
+		b.Add(ref, ref, labels.EmptyLabels(), t*1000, float64(t))
 	}
 	b.Commit()
 }
@@ -54,15 +55,15 @@ func TestSamples(t *testing.T) {
 	require.Equal(t, []int64{30, 40}, times(s, 21, 40))
 	require.Equal(t, []int64{30}, times(s, 21, 39))
 	require.Equal(t, []int64{}, times(s, 21, 29))
-	require.Nil(t, times(s, 41, 100), "the store may know more")
+	require.Equal(t, []int64{}, times(s, 41, 100))
 	require.Same(t, s, follow(&set, 7, start))
 
 	b := set.Batch()
-	b.Add(7, 50_000, math.Float64frombits(value.StaleNaN))
+	b.Add(7, 7, labels.EmptyLabels(), 50_000, math.Float64frombits(value.StaleNaN))
 	require.Equal(t, []int64{40}, times(s, 31, 60), "not committed")
 	b.Commit()
 	require.Equal(t, []int64{40}, times(s, 31, 60), "a marker is no sample")
-	require.Equal(t, []int64{}, times(s, 41, 60), "and the last that is known")
+	require.Equal(t, []int64{}, times(s, 41, 60), "and nothing else")
 }
 
 func TestKept(t *testing.T) {
@@ -86,7 +87,7 @@ func TestKept(t *testing.T) {
 	// Too many samples: the window is the store's.
 	for n := range int64(1000) {
 		b := set.Batch()
-		b.Add(7, 10_000_000+n, 0)
+		b.Add(7, 7, labels.EmptyLabels(), 10_000_000+n, 0)
 		b.Commit()
 	}
 	require.LessOrEqual(t, len(s.points), maxSamples)
@@ -102,9 +103,9 @@ func TestSpoiled(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*Set){
 		"out of order":              func(s *Set) { commit(s, 7, 25) },
-		"another value of its time": func(s *Set) { b := s.Batch(); b.Add(7, 30_000, 1); b.Commit() },
-		"histogram":                 func(s *Set) { b := s.Batch(); b.Spoil(7) },
-		"failed commit":             func(s *Set) { b := s.Batch(); b.Add(7, 40_000, 40); b.Lost() },
+		"another value of its time": func(s *Set) { b := s.Batch(); b.Add(7, 7, labels.EmptyLabels(), 30_000, 1); b.Commit() },
+		"histogram":                 func(s *Set) { b := s.Batch(); b.Spoil(7, 7, labels.EmptyLabels()) },
+		"failed commit":             func(s *Set) { b := s.Batch(); b.Add(7, 7, labels.EmptyLabels(), 40_000, 40); b.Lost() },
 		"deleted":                   func(s *Set) { s.Clear() },
 		"forgotten":                 func(s *Set) { s.Follow(nil, time.Minute, start.Add(forgetAfter+time.Hour)) },
 	} {
@@ -116,7 +117,8 @@ func TestSpoiled(t *testing.T) {
 		s.read.Store(start.UnixMilli())
 		spoil(&set)
 		require.Nil(t, times(s, 10, 100), name)
-		again := follow(&set, 7, start)
+		again := follow(&set, 7, start.Add(30*time.Second))
+		commit(&set, 7, 28) // out of order again
 		commit(&set, 7, 50)
 		require.Nil(t, times(again, 49, 100), name)
 		require.Equal(t, []int64{50}, times(again, 50, 100), name)
@@ -127,7 +129,6 @@ func TestBounds(t *testing.T) {
 	t.Parallel()
 	var set Set
 	require.Equal(t, []*Series{nil}, set.Follow([]storage.SeriesRef{0}, time.Minute, start), "not in the store")
-	require.Equal(t, []*Series{nil}, set.Follow([]storage.SeriesRef{1}, MaxWindow+1, start), "too long a window")
 	refs := make([]storage.SeriesRef, maxSeries+1)
 	for i := range refs {
 		refs[i] = storage.SeriesRef(i + 1)
@@ -137,8 +138,57 @@ func TestBounds(t *testing.T) {
 	require.Nil(t, got[maxSeries])
 	got[5].Samples(nil, 0, start.Add(forgetAfter).UnixMilli()) // is read
 	set.Follow(nil, time.Minute, start.Add(forgetAfter+2*time.Second))
-	require.Len(t, set.load(), 1, "who is not read any more")
+	require.Len(t, load(&set.series), 1, "who is not read any more")
 	require.NotNil(t, follow(&set, maxSeries+1, start))
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	matchers := []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, "namespace", "a"),
+		labels.MustNewMatcher(labels.MatchEqual, "__name__", "x"),
+		labels.MustNewMatcher(labels.MatchRegexp, "pod", "p|q"),
+	}
+	x := func(pairs ...string) labels.Labels { return labels.FromStrings(append(pairs, "__name__", "x")...) }
+	for name, c := range map[string]struct {
+		do   func(*Set)
+		calm bool
+	}{
+		"new":               {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Commit() }, false},
+		"under another ref": {func(s *Set) { b := s.Batch(); b.Add(3, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Commit() }, false},
+		"histogram":         {func(s *Set) { b := s.Batch(); b.Spoil(0, 9, x("namespace", "a", "pod", "q")); b.Commit() }, false},
+		"perhaps committed": {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Lost() }, false},
+		"not committed":     {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1) }, true},
+		"known":             {func(s *Set) { b := s.Batch(); b.Add(9, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Commit() }, true},
+		"elsewhere":         {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "b", "pod", "q"), 1, 1); b.Commit() }, true},
+		"another name": {func(s *Set) {
+			b := s.Batch()
+			b.Add(0, 9, labels.FromStrings("__name__", "y", "namespace", "a", "pod", "q"), 1, 1)
+			b.Commit()
+		}, true},
+		"deleted":            {(*Set).Clear, false},
+		"not asked for long": {func(s *Set) { s.Watch(matchers, start.Add(forgetAfter+time.Hour)) }, false},
+		"asked by another":   {func(s *Set) { require.NotNil(t, s.Watch(matchers, start)) }, true},
+	} {
+		var set Set
+		w := set.Watch(matchers, start)
+		require.True(t, w.Calm(start.UnixMilli()), name)
+		c.do(&set)
+		require.Equal(t, c.calm, w.Calm(start.UnixMilli()), name)
+	}
+
+	// An appender that was there before tells too.
+	var set Set
+	b := set.Batch()
+	b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1)
+	w := set.Watch(matchers, start)
+	b.Commit()
+	require.False(t, w.Calm(start.UnixMilli()))
+
+	require.Nil(t, set.Watch(matchers[:1], start), "of any name")
+	for range maxWatches - 1 {
+		require.NotNil(t, set.Watch(matchers, start))
+	}
 }
 
 func TestSideBySide(t *testing.T) {
@@ -174,7 +224,7 @@ func BenchmarkAdd(b *testing.B) {
 	batch := set.Batch()
 	var n storage.SeriesRef
 	for b.Loop() {
-		batch.Add(n%1_000_000, int64(n), 1)
+		batch.Add(n%1_000_000, n%1_000_000, labels.EmptyLabels(), int64(n), 1)
 		batch.samples = batch.samples[:0]
 		n++
 	}

@@ -15,37 +15,37 @@ import (
 )
 
 // appender and appenderV2 pass everything on to the TSDB, tell the guard when a
-// commit failed for want of space, and give the samples of series that are
-// followed to those who follow them.
+// commit failed for want of space, and give what was committed to those who
+// follow series.
 type appender struct {
 	storage.Appender
 	space *space
 	batch recent.Batch
 }
 
-func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
-	ref, err := a.Appender.Append(ref, l, t, v)
+func (a *appender) Append(given storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
+	ref, err := a.Appender.Append(given, l, t, v)
 	if err == nil {
-		a.batch.Add(ref, t, v)
+		a.batch.Add(given, ref, l, t, v)
 	}
 	return ref, err
 }
 
-func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	ref, err := a.Appender.AppendHistogram(ref, l, t, h, fh)
-	a.batch.Spoil(ref)
+func (a *appender) AppendHistogram(given storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendHistogram(given, l, t, h, fh)
+	a.batch.Spoil(given, ref, l)
 	return ref, err
 }
 
-func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	ref, err := a.Appender.AppendHistogramSTZeroSample(ref, l, t, st, h, fh)
-	a.batch.Spoil(ref)
+func (a *appender) AppendHistogramSTZeroSample(given storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendHistogramSTZeroSample(given, l, t, st, h, fh)
+	a.batch.Spoil(given, ref, l)
 	return ref, err
 }
 
-func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
-	ref, err := a.Appender.AppendSTZeroSample(ref, l, t, st)
-	a.batch.Spoil(ref)
+func (a *appender) AppendSTZeroSample(given storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendSTZeroSample(given, l, t, st)
+	a.batch.Spoil(given, ref, l)
 	return ref, err
 }
 
@@ -57,13 +57,13 @@ type appenderV2 struct {
 	batch recent.Batch
 }
 
-func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AppendV2Options) (storage.SeriesRef, error) {
-	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, o)
+func (a *appenderV2) Append(given storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AppendV2Options) (storage.SeriesRef, error) {
+	ref, err := a.AppenderV2.Append(given, l, st, t, v, h, fh, o)
 	switch {
 	case h != nil || fh != nil:
-		a.batch.Spoil(ref)
+		a.batch.Spoil(given, ref, l)
 	case ref != 0: // also with the error that an exemplar was not taken
-		a.batch.Add(ref, t, v)
+		a.batch.Add(given, ref, l, t, v)
 	}
 	return ref, err
 }

@@ -261,13 +261,18 @@ func (s *Storage) ApplyConfig(conf *config.Config) error {
 
 // Follow keeps the newest samples of series at hand, over windows of a length,
 // for who asks for them again and again. It gives nil for a series that is not
-// in the TSDB's head, and for all while there are remote read endpoints, whose
-// samples belong to the answers too.
+// in the TSDB's head.
 func (s *Storage) Follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series {
-	if s.readsElsewhere.Load() {
-		return make([]*recent.Series, len(series))
-	}
 	return s.local.follow(series, window, now)
+}
+
+// Watch looks for new series that match. It is nil where it cannot, as while
+// there are remote read endpoints: nobody tells what is new there.
+func (s *Storage) Watch(matchers []*labels.Matcher, now time.Time) *recent.Watch {
+	if s.readsElsewhere.Load() {
+		return nil
+	}
+	return s.local.recent.Watch(matchers, now)
 }
 
 // Retained describes what is kept, as /api/v1/status/runtimeinfo shows it.

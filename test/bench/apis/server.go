@@ -37,6 +37,7 @@ const (
 	latencyRate = 50 // requests a second
 	latencyTime = 20 * time.Second
 	closedTime  = 10 * time.Second
+	settleTime  = 80 * time.Second // the rule's window is a minute
 	hpaUser     = "hpa"
 	floodUser   = "dashboard"
 	metricName  = "http_requests_per_second"
@@ -186,6 +187,28 @@ func (s *stack) ready(ctx context.Context) error {
 	return nil
 }
 
+// settle asks what will be asked as an autoscaler does, for longer than the
+// rule's window: that is the state in which a server answers nearly all
+// questions of its life.
+func (s *stack) settle(ctx context.Context) error {
+	var all errgroup.Group
+	for objects, url := range map[int]string{1: s.object(), 10: s.question(10), 100: s.question(100), 1500: s.question(1500)} {
+		all.Go(func() error {
+			c, err := s.client(hpaUser, objects, url)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			r, err := load.Fixed(ctx, c, 0.2, settleTime)
+			if err == nil && r.Failed > 0 {
+				err = fmt.Errorf("%d of %d answers of %d objects failed: %w", r.Failed, r.Sent, objects, r.Err)
+			}
+			return err
+		})
+	}
+	return all.Wait()
+}
+
 // truth holds that the rates are those of the pods, of which base is the first.
 func truth(body []byte, base int) error {
 	var list struct {
@@ -230,6 +253,9 @@ func (b *bench) server(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	if err := b.latencies(ctx, s); err != nil {
 		return err
 	}
