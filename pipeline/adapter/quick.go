@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/strata-metrics/strata/pipeline/recent"
+	"github.com/strata-metrics/strata/pipeline/store/recent"
 )
 
 // errNotQuick means that the data is nothing for a quick query: the engine has

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 
-	"github.com/strata-metrics/strata/pipeline/recent"
+	"github.com/strata-metrics/strata/pipeline/store/recent"
 )
 
 // appender and appenderV2 pass everything on to the TSDB, tell the guard when a

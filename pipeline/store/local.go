@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 
-	"github.com/strata-metrics/strata/pipeline/recent"
+	"github.com/strata-metrics/strata/pipeline/store/recent"
 )
 
 // Local is the TSDB behind a door: every method answers tsdb.ErrNotReady until

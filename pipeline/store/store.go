@@ -31,7 +31,7 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 	promruntime "github.com/prometheus/prometheus/util/runtime"
 
-	"github.com/strata-metrics/strata/pipeline/recent"
+	"github.com/strata-metrics/strata/pipeline/store/recent"
 )
 
 // Errors of opening a data directory and of appending to it, for errors.Is.
