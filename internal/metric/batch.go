@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -18,17 +19,20 @@ type Batch struct {
 	groups  []group         // one per family ever seen, kept by Reset
 	index   map[*Family]int // into groups
 	order   []int           // into groups, sorted by name
+	recent  int             // into groups: that of the sample before
 	samples []sample
 	arena   []byte // label values, and names of extra labels, each behind its length; then where a bound is
 	limit   int
 	dropped int
+	meter   *atomic.Int64
 }
 
 // group chains the samples of a family in the order of their arrival, so that
 // collectors may add to their families in any order and no sort is needed.
 type group struct {
 	family     *Family
-	head, tail int // into samples; -1 for none
+	head, tail int           // into samples; -1 for none
+	meter      *atomic.Int64 // of the batch that it was merged from; nil for none
 }
 
 type sample struct {
@@ -78,7 +82,7 @@ func (b *Batch) Reset() {
 		clear(b.index)
 	}
 	for i := range b.groups {
-		b.groups[i].head, b.groups[i].tail = -1, -1
+		b.groups[i].head, b.groups[i].tail, b.groups[i].meter = -1, -1, nil
 	}
 	b.samples, b.arena, b.dropped = b.samples[:0], b.arena[:0], 0
 }
@@ -86,6 +90,12 @@ func (b *Batch) Reset() {
 // SetLimit bounds the samples that the batch takes; what comes after them is
 // dropped and counted. 0 takes away the bound.
 func (b *Batch) SetLimit(samples int) { b.limit = samples }
+
+// SetMeter says where the answers are counted that hold the families of this
+// batch, once it is merged into theirs: in bytes before compression, in
+// whichever format each is. A family of several batches is counted for the last
+// of them. nil counts nothing.
+func (b *Batch) SetMeter(exposed *atomic.Int64) { b.meter = exposed }
 
 // Len is the number of samples held.
 func (b *Batch) Len() int { return len(b.samples) }
@@ -185,7 +195,7 @@ func (b *Batch) add(f *Family, s sample, at float64, labels, names, values []str
 		b.arena = binary.LittleEndian.AppendUint64(b.arena, math.Float64bits(at+0)) // -0 is 0
 	}
 	s.size = len(b.arena) - s.labels
-	b.push(f, s)
+	b.push(b.group(f), s)
 }
 
 // put appends a text, and mends it once here so that no format has to.
@@ -197,8 +207,11 @@ func (b *Batch) put(s string) {
 	b.arena = append(b.arena, s...)
 }
 
-// push chains s behind the samples of f.
-func (b *Batch) push(f *Family, s sample) {
+// group gives the place of a family's group, which is made where there is none.
+func (b *Batch) group(f *Family) int {
+	if b.recent < len(b.groups) && b.groups[b.recent].family == f {
+		return b.recent // as nearly always, without the search
+	}
 	i, ok := b.index[f]
 	if !ok {
 		i = len(b.groups)
@@ -207,6 +220,12 @@ func (b *Batch) push(f *Family, s sample) {
 		at, _ := slices.BinarySearchFunc(b.order, f, func(o int, f *Family) int { return inOrder(b.groups[o].family, f) })
 		b.order = slices.Insert(b.order, at, i)
 	}
+	b.recent = i
+	return i
+}
+
+// push chains s behind the samples of the group at i.
+func (b *Batch) push(i int, s sample) {
 	s.next = -1
 	g, n := &b.groups[i], len(b.samples)
 	b.samples = append(b.samples, s)
@@ -277,10 +296,15 @@ func (b *Batch) Merge(other *Batch) {
 	base := len(b.arena)
 	b.arena = append(b.arena, other.arena...)
 	for _, g := range other.groups {
+		if g.head < 0 {
+			continue
+		}
+		to := b.group(g.family)
+		b.groups[to].meter = other.meter
 		for i := g.head; i >= 0; i = other.samples[i].next {
 			s := other.samples[i]
 			s.labels += base
-			b.push(g.family, s)
+			b.push(to, s)
 		}
 	}
 }

@@ -156,7 +156,11 @@ func (e *exposition) merge(a answer) {
 		for len(ends) > 0 && ends[0].name < g.family.spec.Name {
 			takeOwn()
 		}
-		e.parts = append(e.parts, e.kept.family(e.batch, g, a.format))
+		p := e.kept.family(e.batch, g, a.format)
+		if g.meter != nil {
+			g.meter.Add(int64(len(p.text)))
+		}
+		e.parts = append(e.parts, p)
 	}
 	for len(ends) > 0 {
 		takeOwn()
