@@ -92,11 +92,11 @@ func (c *cpufreq) Families() []*metric.Family {
 }
 
 // Collect implements collect.Collector.
-func (c *cpufreq) Collect(_ context.Context, b *metric.Batch) error {
+func (c *cpufreq) Collect(ctx context.Context, b *metric.Batch) error {
 	if err := c.find(); err != nil {
 		return err
 	}
-	c.readAll()
+	c.readAll(ctx)
 	var errs error
 	for i := range c.policies {
 		p := &c.policies[i]
@@ -159,7 +159,7 @@ func (c *cpufreq) find() error {
 }
 
 // readAll reads the policies, one after the other as long as they are fast.
-func (c *cpufreq) readAll() {
+func (c *cpufreq) readAll(ctx context.Context) {
 	for i := range c.policies {
 		start := c.now()
 		c.policies[i].read()
@@ -169,13 +169,15 @@ func (c *cpufreq) readAll() {
 		rest := c.policies[i+1:]
 		var wg sync.WaitGroup
 		for chunk := range slices.Chunk(rest, max(1, (len(rest)+cpufreqThreads-1)/cpufreqThreads)) {
-			wg.Go(func() {
+			wg.Add(1)
+			collect.Go(ctx, func() {
+				defer wg.Done()
 				for i := range chunk {
 					chunk[i].read()
 				}
 			})
 		}
-		wg.Wait()
+		collect.Wait(ctx, wg.Wait)
 		return
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/strata-metrics/strata/internal/collect"
 )
 
 // errMountTimeout is the text of the label device_error, as node_exporter has
@@ -72,13 +74,20 @@ func (p *prober) probe(ctx context.Context, paths []string) []probeResult {
 	if end, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(end)-probeMargin)
 	}
+	for range min(p.walks, len(paths)) {
+		collect.Go(ctx, func() { p.walk(run) })
+	}
+	var results []probeResult
+	collect.Wait(ctx, func() { results = p.await(ctx, run, limit) })
+	return results
+}
+
+// await gives the results of a run when they are there, or when its time is over.
+func (p *prober) await(ctx context.Context, run *probeRun, limit time.Duration) []probeResult {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	patience := time.NewTicker(probePatience)
 	defer patience.Stop()
-	for range min(p.walks, len(paths)) {
-		go p.walk(run)
-	}
 	seen := -1
 	for {
 		select {
@@ -91,7 +100,7 @@ func (p *prober) probe(ctx context.Context, paths []string) []probeResult {
 		case <-patience.C:
 			var stands bool
 			if seen, stands = run.standsStill(seen); stands {
-				go p.walk(run)
+				collect.Go(ctx, func() { p.walk(run) })
 			}
 		}
 	}

@@ -174,7 +174,7 @@ func scrape(t *testing.T, e *Exporter) string {
 	root, err := filepath.Abs("testdata/host")
 	require.NoError(t, err)
 	for line := range strings.Lines(strings.ReplaceAll(string(b.AppendText(nil)), root, "")) {
-		if !strings.Contains(line, "node_scrape_collector_duration_seconds") {
+		if !strings.Contains(line, "node_scrape_collector_duration_seconds") && !strings.Contains(line, "strata_node_collector_") {
 			kept.WriteString(line)
 		}
 	}

@@ -88,7 +88,7 @@ func TestLikeNodeExporter(t *testing.T) {
 	}
 	for key := range got {
 		family, _, _ := strings.Cut(key, "{")
-		require.True(t, strings.HasPrefix(key, "node_scrape_collector_") || leftOut(family), "too many: %s", key)
+		require.True(t, strings.HasPrefix(key, "node_scrape_collector_") || strings.HasPrefix(key, "strata_node_collector_") || leftOut(family), "too many: %s", key)
 	}
 	t.Logf("%d series are like node_exporter's", compared)
 	require.Greater(t, compared, 400)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strata-metrics/strata/internal/metric"
@@ -84,12 +85,15 @@ func (r *round) do() {
 
 // work runs slots that nobody has taken until there are none.
 func (r *round) work() {
+	var w stopwatch
+	w.start()
+	defer w.stop()
 	for {
 		i, ok := r.take()
 		if !ok {
 			return
 		}
-		r.run(i)
+		r.run(i, &w)
 	}
 }
 
@@ -110,7 +114,7 @@ func (r *round) take() (i int, ok bool) {
 }
 
 // run collects once, unless the collector is still at work for a round before.
-func (r *round) run(i int) {
+func (r *round) run(i int, w *stopwatch) {
 	s, current := r.slots[i], &r.runs[i]
 	defer current.ctx.end()
 	if s.late.Load() || !s.hold(&current.ctx) {
@@ -129,7 +133,10 @@ func (r *round) run(i int) {
 	r.mu.Unlock()
 
 	batch := s.takeBatch()
+	current.ctx.cpu, current.ctx.watch = &s.cpu, w
 	err := collectSafely(&current.ctx, s.entry.Collector, batch)
+	took := time.Since(current.started)
+	s.cpu.Add(int64(w.lap(took)))
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,7 +145,7 @@ func (r *round) run(i int) {
 		s.giveBatch(batch)
 		return
 	}
-	r.end(current, outcome{batch: batch, took: time.Since(current.started), err: err})
+	r.end(current, outcome{batch: batch, took: took, err: err})
 }
 
 // end notes an outcome, the first of a run only. The caller holds r.mu.
@@ -193,6 +200,9 @@ type runContext struct {
 	context.Context // of the scrape
 	deadline        time.Time
 
+	cpu   *atomic.Int64 // of the slot, for Go
+	watch *stopwatch    // of the collector's goroutine, for Wait
+
 	mu    sync.Mutex      // guards what follows
 	timed context.Context // nil until it is asked for
 	stop  context.CancelFunc
@@ -205,6 +215,14 @@ func (c *runContext) Deadline() (time.Time, bool) {
 		return d, true
 	}
 	return c.deadline, true
+}
+
+// Value implements context.Context.
+func (c *runContext) Value(key any) any {
+	if key == (runKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
 // Done implements context.Context.

@@ -41,6 +41,7 @@ type Runner struct {
 	Options
 	slots                                                []*slot
 	duration, success, noData, timeouts, panics, dropped *metric.Family
+	cpu, exposed                                         *metric.Family
 }
 
 // panicError is a recovered panic. Its text leaves the stack out, which
@@ -64,7 +65,7 @@ func New(o Options, entries ...Entry) (*Runner, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	p := o.Prefix + "_scrape_collector_"
+	p, own := o.Prefix+"_scrape_collector_", "strata_"+o.Prefix+"_collector_"
 	r := &Runner{
 		Options:  o,
 		duration: metric.NewGauge(p+"duration_seconds", "Duration of a collector scrape in seconds.", "collector"),
@@ -73,6 +74,8 @@ func New(o Options, entries ...Entry) (*Runner, error) {
 		timeouts: metric.NewCounter(p+"timeouts_total", "Scrapes for which a collector was late.", "collector"),
 		panics:   metric.NewCounter(p+"panics_total", "Scrapes in which a collector panicked and was recovered.", "collector"),
 		dropped:  metric.NewCounter(p+"dropped_samples_total", "Samples dropped over the collector's limit.", "collector"),
+		cpu:      metric.NewCounter(own+"cpu_seconds_total", "CPU time that a collector used, user and system, in steps of 0.1 ms.", "collector"),
+		exposed:  metric.NewCounter(own+"exposed_bytes_total", "Bytes of a collector's families in the answers before this one, not compressed.", "collector"),
 	}
 	seen := map[string]bool{}
 	for _, e := range entries {
@@ -96,7 +99,7 @@ func New(o Options, entries ...Entry) (*Runner, error) {
 
 // Families lists the declared families of all collectors and the Runner's own.
 func (r *Runner) Families() []*metric.Family {
-	all := []*metric.Family{r.duration, r.success, r.noData, r.timeouts, r.panics, r.dropped}
+	all := []*metric.Family{r.duration, r.success, r.noData, r.timeouts, r.panics, r.dropped, r.cpu, r.exposed}
 	for _, s := range r.slots {
 		all = append(all, s.entry.Collector.Families()...)
 	}
@@ -110,34 +113,54 @@ func (r *Runner) Collect(ctx context.Context, b *metric.Batch) error {
 	all := newRound(ctx, r.slots)
 	all.do()
 	for i, s := range r.slots {
-		r.add(b, s, all.runs[i].outcome)
+		r.end(b, s, all.runs[i].outcome)
 	}
+	r.report(b, all.runs)
 	return nil
 }
 
-// add writes what became of a run, and gives its batch back to the slot.
-func (r *Runner) add(b *metric.Batch, s *slot, out outcome) {
-	name := s.entry.Name
+// end takes the samples of a run over, and gives its batch back to the slot.
+func (r *Runner) end(b *metric.Batch, s *slot, out outcome) {
 	s.count(out)
 	if out.batch != nil {
 		b.Merge(out.batch)
 		s.giveBatch(out.batch)
 	}
-	success, noData := 1.0, 0.0
-	if out.err != nil {
-		success = 0
-	}
-	if errors.Is(out.err, ErrNoData) {
-		noData = 1
-	}
-	b.Add(r.duration, out.took.Seconds(), name)
-	b.Add(r.success, success, name)
-	b.Add(r.noData, noData, name)
-	b.Add(r.timeouts, float64(s.timeouts.Load()), name)
-	b.Add(r.panics, float64(s.panics.Load()), name)
-	b.Add(r.dropped, float64(s.dropped.Load()), name)
 	r.log(s, out.err)
 }
+
+// report adds the Runner's own families, one after the other: a batch is
+// quickest with samples that are of the same one.
+func (r *Runner) report(b *metric.Batch, runs []run) {
+	each := func(f *metric.Family, value func(*slot, *outcome) float64) {
+		for i, s := range r.slots {
+			b.Add(f, value(s, &runs[i].outcome), s.entry.Name)
+		}
+	}
+	each(r.duration, func(_ *slot, out *outcome) float64 { return out.took.Seconds() })
+	each(r.success, func(_ *slot, out *outcome) float64 { return truth(out.err == nil) })
+	each(r.noData, func(_ *slot, out *outcome) float64 { return truth(errors.Is(out.err, ErrNoData)) })
+	each(r.timeouts, func(s *slot, _ *outcome) float64 { return float64(s.timeouts.Load()) })
+	each(r.panics, func(s *slot, _ *outcome) float64 { return float64(s.panics.Load()) })
+	each(r.dropped, func(s *slot, _ *outcome) float64 { return float64(s.dropped.Load()) })
+	each(r.cpu, func(s *slot, _ *outcome) float64 { return seconds(s.cpu.Load()) })
+	for _, s := range r.slots {
+		if n := s.exposed.Load(); n > 0 { // a machine has few of all subjects
+			b.Add(r.exposed, float64(n), s.entry.Name)
+		}
+	}
+}
+
+func truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// seconds gives nanoseconds in whole steps of 0.1 ms, as the rest is not lost and
+// short numbers make an answer of few bytes.
+func seconds(nanos int64) float64 { return float64(nanos/100_000) / 10_000 }
 
 // log says when a collector's state changes, not at every scrape.
 func (r *Runner) log(s *slot, err error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,6 +92,84 @@ func TestRunnerKeepsFailuresApart(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), `"panic: index out of range"`), log.String())
 	require.Equal(t, 1, strings.Count(log.String(), "collector recovered"), log.String())
 	require.NotContains(t, log.String(), "no such device")
+}
+
+// burn uses a millisecond of its thread's processor time.
+func burn() {
+	for start := threadTime(); threadTime()-start < time.Millisecond; {
+	}
+}
+
+// Processor time is counted for the collector that used it, also in goroutines
+// that it starts.
+func TestProcessorTime(t *testing.T) {
+	t.Parallel()
+	r, err := New(Options{Prefix: "x"},
+		entry("burns", func(context.Context, func(float64)) error { burn(); return nil }),
+		entry("panics", func(context.Context, func(float64)) error { burn(); panic("burnt") }),
+		entry("starts", func(ctx context.Context, _ func(float64)) error {
+			done := make(chan struct{})
+			Go(ctx, func() { burn(); close(done) })
+			Wait(ctx, func() { <-done })
+			burn()
+			return nil
+		}))
+	require.NoError(t, err)
+	for range 3 {
+		scrape(t, r)
+	}
+	used := func(i int) time.Duration { return time.Duration(r.slots[i].cpu.Load()) }
+	require.GreaterOrEqual(t, used(0), 3*time.Millisecond)
+	require.GreaterOrEqual(t, used(1), 3*time.Millisecond)
+	require.Eventually(t, func() bool { return used(2) >= 6*time.Millisecond }, time.Minute, time.Millisecond)
+	require.Contains(t, scrape(t, r), `strata_x_collector_cpu_seconds_total{collector="burns"} 0.00`)
+}
+
+func TestWaitingIsNoProcessorTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, err := New(Options{Prefix: "x", Timeout: 3 * time.Hour},
+			entry("waits", func(ctx context.Context, _ func(float64)) error {
+				Wait(ctx, func() { time.Sleep(time.Hour) })
+				time.Sleep(time.Hour)
+				return nil
+			}))
+		require.NoError(t, err)
+		require.Contains(t, scrape(t, r), `success{collector="waits"} 1`)
+		require.Less(t, time.Duration(r.slots[0].cpu.Load()), time.Hour)
+	})
+}
+
+// Without a Runner the helpers of collectors only start and call.
+func TestGoAndWaitAlone(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	Go(t.Context(), func() { close(done) })
+	Wait(t.Context(), func() { <-done })
+}
+
+// The bytes of a collector's families, in any format, are in the answer after.
+func TestExposedBytes(t *testing.T) {
+	t.Parallel()
+	r, err := New(Options{Prefix: "x"},
+		entry("one", func(_ context.Context, add func(float64)) error { add(1); return nil }),
+		entry("none", func(context.Context, func(float64)) error { return ErrNoData }))
+	require.NoError(t, err)
+	h := metric.Handler(metric.HandlerOptions{Collect: r.Collect})
+	ask := func(accept string) string {
+		w, request := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+		request.Header.Set("Accept", accept)
+		h.ServeHTTP(w, request)
+		return w.Body.String()
+	}
+	const family = "# HELP one \n# TYPE one gauge\none 1\n"
+	require.NotContains(t, ask(""), "exposed_bytes_total{")
+	require.Contains(t, ask(""), fmt.Sprintf(`exposed_bytes_total{collector="one"} %d`, len(family)))
+	ask("application/openmetrics-text;version=1.0.0")
+	got := ask("")
+	require.Contains(t, got, family)
+	require.Contains(t, got, fmt.Sprintf(`exposed_bytes_total{collector="one"} %d`, 3*len(family)))
+	require.NotContains(t, got, `exposed_bytes_total{collector="none"}`)
 }
 
 func TestNewRefusesDoubles(t *testing.T) {

@@ -21,6 +21,8 @@ type slot struct {
 	spare atomic.Pointer[metric.Batch]
 
 	timeouts, panics, dropped atomic.Int64
+	cpu                       atomic.Int64 // nanoseconds of processor time
+	exposed                   atomic.Int64 // bytes of answers
 	lastError                 atomic.Pointer[string]
 }
 
@@ -52,6 +54,7 @@ func (s *slot) takeBatch() *metric.Batch {
 	}
 	b := metric.NewBatch()
 	b.SetLimit(s.entry.Limit)
+	b.SetMeter(&s.exposed)
 	return b
 }
 
@@ -60,6 +63,7 @@ func (s *slot) giveBatch(b *metric.Batch) { s.spare.Store(b) }
 func (s *slot) count(out outcome) {
 	var p *panicError
 	switch {
+	case out.err == nil:
 	case errors.Is(out.err, errTimeout):
 		s.timeouts.Add(1)
 	case errors.As(out.err, &p):

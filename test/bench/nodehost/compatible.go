@@ -10,7 +10,7 @@ import (
 // selfMetrics start the names of what an exporter says of itself, which is not
 // of the host and its own affair.
 func selfMetrics() []string {
-	return []string{"go_", "process_", "promhttp_", "node_exporter_build_info", "node_scrape_collector_"}
+	return []string{"go_", "process_", "promhttp_", "node_exporter_build_info", "node_scrape_collector_", "strata_node_collector_"}
 }
 
 // shown bounds the missing series that are printed: a family of them has one for
