@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/procfs"
@@ -117,6 +118,7 @@ func (c *cpu) Collect(_ context.Context, b *metric.Batch) error {
 	if err != nil {
 		return err
 	}
+	c.options.statText.put(data, time.Now())
 	if c.lines, err = parseCPUs(c.path, data, c.lines[:0]); err != nil {
 		return err
 	}

@@ -82,6 +82,8 @@ type Options struct {
 
 	// cpuFrequency is shared by the collectors cpu and cpufreq.
 	cpuFrequency *metric.Family
+	// statText goes from the collector cpu to the collector stat.
+	statText *statText
 	// systemBus is the address of D-Bus; empty means the usual one.
 	systemBus string
 }
@@ -140,6 +142,9 @@ func New(o Options) (*Exporter, error) {
 		o.Logger = slog.Default()
 	}
 	o.cpuFrequency = newCPUFrequency()
+	if o.on("cpu") && o.on("stat") {
+		o.statText = &statText{}
+	}
 	e := &Exporter{options: o, filtered: map[string]*collect.Runner{}}
 	list := collectors()
 	for name := range o.Enabled {

@@ -7,11 +7,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/strata-metrics/strata/internal/collect"
+	"github.com/strata-metrics/strata/internal/metric"
 )
 
 // known says whether an error of a parser is of the kinds it may give, and
@@ -68,6 +70,40 @@ func FuzzKernelText(f *testing.F) {
 			require.NotContains(t, name, "=")
 		}
 	})
+}
+
+// The collector stat takes what the collector cpu has read, once and while it is
+// new, and reads by itself otherwise.
+func TestStatTextIsReadOnce(t *testing.T) {
+	t.Parallel()
+	s, at := &statText{}, time.Unix(1e9, 0)
+	f := func(want string, now time.Time) {
+		t.Helper()
+		got, ok := s.take([]byte("before"), now)
+		require.Equal(t, want != "", ok)
+		require.Equal(t, want, string(got))
+	}
+	f("", at)
+	s.put([]byte("one"), at)
+	s.put([]byte("two"), at)
+	f("two", at.Add(statAge))
+	f("", at)
+	s.put([]byte("three"), at)
+	f("", at.Add(statAge+1))
+	s = nil
+	s.put([]byte("four"), at)
+	f("", at)
+
+	o := hostOptions(t)
+	o.statText = &statText{}
+	stat := newStat(&o)
+	alone, shared := metric.NewBatch(), metric.NewBatch()
+	require.NoError(t, stat.Collect(t.Context(), alone))
+	require.NoError(t, newCPU(&o).Collect(t.Context(), metric.NewBatch()))
+	o.statText.at = time.Now() // however slow this machine is
+	require.NoError(t, stat.Collect(t.Context(), shared))
+	require.Empty(t, o.statText.text)
+	require.Equal(t, string(alone.AppendText(nil)), string(shared.AppendText(nil)))
 }
 
 func TestParseCPUList(t *testing.T) {

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -22,6 +24,8 @@ func statFlags(app *kingpin.Application, f *flagSet) {
 type stat struct {
 	path     string
 	reader   reader
+	text     *statText
+	kept     []byte // text taken from it
 	families [len(statKeys)]*metric.Family
 	softirq  *metric.Family // nil when switched off
 }
@@ -46,7 +50,7 @@ type statValues struct {
 }
 
 func newStat(o *Options) collect.Collector {
-	c := &stat{path: o.procPath("stat"), families: [len(statKeys)]*metric.Family{
+	c := &stat{path: o.procPath("stat"), text: o.statText, families: [len(statKeys)]*metric.Family{
 		metric.NewCounter("node_intr_total", "Total number of interrupts serviced."),
 		metric.NewCounter("node_context_switches_total", "Total number of context switches."),
 		metric.NewGauge("node_boot_time_seconds", "Node boot time, in unixtime."),
@@ -71,8 +75,11 @@ func (c *stat) Families() []*metric.Family {
 
 // Collect implements collect.Collector.
 func (c *stat) Collect(_ context.Context, b *metric.Batch) error {
-	data, err := c.reader.keep(c.path, 0)
-	if err != nil {
+	var err error
+	data, ok := c.text.take(c.kept, time.Now())
+	if ok {
+		c.kept = data
+	} else if data, err = c.reader.keep(c.path, 0); err != nil {
 		return err
 	}
 	var s statValues
@@ -128,4 +135,42 @@ func parseStat(path string, data []byte, s *statValues) error {
 		}
 	}
 	return nil
+}
+
+// statText is the text of /proc/stat on its way from the collector cpu to the
+// collector stat. To make it, the kernel adds up the counts of all interrupts on all
+// processors, so one read serves both. nil holds nothing.
+type statText struct {
+	mu   sync.Mutex
+	text []byte // empty when it was taken
+	at   time.Time
+}
+
+// statAge is how old a text may be to be of the same scrape. Without the
+// collector before, or when it was long ago, the file is read.
+const statAge = 50 * time.Millisecond
+
+// put leaves a copy of the text that was read at a time.
+func (s *statText) put(text []byte, at time.Time) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text, s.at = append(s.text[:0], text...), at
+}
+
+// take moves the text to dst, once. It says no when there is none, or an old one.
+func (s *statText) take(dst []byte, now time.Time) ([]byte, bool) {
+	if s == nil {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.text) == 0 || now.Sub(s.at) > statAge {
+		return nil, false
+	}
+	dst = append(dst[:0], s.text...)
+	s.text = s.text[:0]
+	return dst, true
 }
