@@ -69,8 +69,8 @@ func newARP(o *Options) collect.Collector {
 func (c *arp) Families() []*metric.Family { return []*metric.Family{c.entries} }
 
 // Collect implements collect.Collector.
-func (c *arp) Collect(_ context.Context, b *metric.Batch) error {
-	err := c.read()
+func (c *arp) Collect(ctx context.Context, b *metric.Batch) error {
+	err := c.read(ctx)
 	for _, n := range c.counts {
 		if c.filter.pass([]byte(n.device)) {
 			b.Add(c.entries, float64(n.count), n.device)
@@ -80,10 +80,10 @@ func (c *arp) Collect(_ context.Context, b *metric.Batch) error {
 }
 
 // read fills c.counts.
-func (c *arp) read() error {
+func (c *arp) read(ctx context.Context) error {
 	c.counts = c.counts[:0]
 	if c.netlink != nil {
-		return c.ask()
+		return c.ask(ctx)
 	}
 	data, err := c.reader.read(c.path)
 	if err != nil {
@@ -94,11 +94,11 @@ func (c *arp) read() error {
 }
 
 // ask fills c.counts by netlink.
-func (c *arp) ask() error {
+func (c *arp) ask(ctx context.Context) error {
 	body := make([]byte, unix.SizeofNdMsg)
 	body[0] = unix.AF_INET
 	begin := func() { c.byIndex = c.byIndex[:0] }
-	if err := c.netlink.ask(netlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, body), begin, c.addNeighbour); err != nil {
+	if err := c.netlink.ask(ctx, netlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, body), begin, c.addNeighbour); err != nil {
 		return fmt.Errorf("asking for neighbours by netlink (--no-collector.arp.netlink reads /proc/net/arp instead): %w", err)
 	}
 	for _, n := range c.byIndex {

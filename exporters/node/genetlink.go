@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 
@@ -18,10 +19,10 @@ func genericBody(command, version uint8, attributes []byte) []byte {
 
 // genericFamily asks for the number that a family of generic netlink has since
 // the kernel was started. It is unix.ENOENT when there is no such family.
-func genericFamily(n *netlink, name string) (id uint16, err error) {
+func genericFamily(ctx context.Context, n *netlink, name string) (id uint16, err error) {
 	attribute := netlinkAttribute(unix.CTRL_ATTR_FAMILY_NAME, append([]byte(name), 0))
 	request := netlinkRequest(unix.GENL_ID_CTRL, unix.NLM_F_ACK, genericBody(unix.CTRL_CMD_GETFAMILY, 1, attribute))
-	err = n.ask(request, func() { id = 0 }, func(_ uint16, body []byte) error {
+	err = n.ask(ctx, request, func() { id = 0 }, func(_ uint16, body []byte) error {
 		a := newNetlinkAttributes(body, genericHeader)
 		for a.next() {
 			if a.kind == unix.CTRL_ATTR_FAMILY_ID && len(a.value) == 2 {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 
@@ -17,9 +18,9 @@ type linkReader struct {
 
 // read gives the devices of this process's network namespace. They are valid
 // until the next call.
-func (r *linkReader) read() ([]link, error) {
+func (r *linkReader) read(ctx context.Context) ([]link, error) {
 	begin := func() { r.text, r.links = r.text[:0], r.links[:0] }
-	if err := r.netlink.ask(linkRequest(0), begin, r.add); err != nil {
+	if err := r.netlink.ask(ctx, linkRequest(0), begin, r.add); err != nil {
 		return r.links, fmt.Errorf("asking for network devices by netlink (--no-collector.netdev.netlink reads /proc/net/dev instead): %w", err)
 	}
 	return r.links, nil

@@ -144,8 +144,8 @@ func (c *netclass) Families() []*metric.Family {
 }
 
 // Collect implements collect.Collector.
-func (c *netclass) Collect(_ context.Context, b *metric.Batch) error {
-	err := c.read()
+func (c *netclass) Collect(ctx context.Context, b *metric.Batch) error {
+	err := c.read(ctx)
 	for i := range c.devices {
 		c.add(b, &c.devices[i])
 	}
@@ -178,16 +178,16 @@ func (c *netclass) add(b *metric.Batch, d *netDevice) {
 
 // read fills c.devices: from netlink when it is known to speak of the devices
 // in c.dir, else from the files there.
-func (c *netclass) read() error {
+func (c *netclass) read(ctx context.Context) error {
 	if c.links.same {
 		var err error
-		if c.devices, err = c.links.read(c.devices[:0], c); err == nil {
+		if c.devices, err = c.links.read(ctx, c.devices[:0], c); err == nil {
 			return nil
 		}
 	}
 	err := c.readFiles()
 	if err == nil {
-		c.links.compare(c.devices, c.filter)
+		c.links.compare(ctx, c.devices, c.filter)
 	}
 	return err
 }

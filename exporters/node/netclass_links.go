@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"path/filepath"
@@ -76,12 +77,12 @@ func newNetclassLinks() netclassLinks {
 // compare finds out whether netlink speaks of the devices that were read from
 // files. One with an address of its own must be among them, since every
 // namespace has lo.
-func (n *netclassLinks) compare(devices []netDevice, filter *filterCache) {
+func (n *netclassLinks) compare(ctx context.Context, devices []netDevice, filter *filterCache) {
 	if n.tries == netclassTries {
 		return
 	}
 	n.tries++
-	if err := n.dump(linkRequest(skipStats)); err != nil {
+	if err := n.dump(ctx, linkRequest(skipStats)); err != nil {
 		return
 	}
 	links := slices.DeleteFunc(slices.Clone(n.links), func(l netclassLink) bool { return !filter.pass([]byte(l.device.name)) })
@@ -102,11 +103,11 @@ func (n *netclassLinks) compare(devices []netDevice, filter *filterCache) {
 }
 
 // read appends the devices to dst.
-func (n *netclassLinks) read(dst []netDevice, c *netclass) ([]netDevice, error) {
-	if err := n.dump(linkRequest(skipStats)); err != nil {
+func (n *netclassLinks) read(ctx context.Context, dst []netDevice, c *netclass) ([]netDevice, error) {
+	if err := n.dump(ctx, linkRequest(skipStats)); err != nil {
 		return dst, err
 	}
-	modesErr := n.linkModes()
+	modesErr := n.linkModes(ctx)
 	if len(n.fixed) > 2*len(n.links)+16 {
 		clear(n.fixed) // most are of devices that are gone
 	}
@@ -207,8 +208,8 @@ func duplexName(duplex uint8) string {
 }
 
 // dump fills n.links.
-func (n *netclassLinks) dump(request []byte) error {
-	return n.route.ask(request, func() { n.links = n.links[:0] }, n.addLink)
+func (n *netclassLinks) dump(ctx context.Context, request []byte) error {
+	return n.route.ask(ctx, request, func() { n.links = n.links[:0] }, n.addLink)
 }
 
 func (n *netclassLinks) addLink(kind uint16, body []byte) error {
@@ -324,9 +325,9 @@ var errNoEthtool = errors.New("no netlink family for ethtool")
 
 // linkModes fills n.modes, see
 // Documentation/networking/ethtool-netlink.rst of the kernel.
-func (n *netclassLinks) linkModes() (err error) {
+func (n *netclassLinks) linkModes(ctx context.Context) (err error) {
 	if n.ethtool == 0 {
-		if n.ethtool, err = genericFamily(&n.generic, unix.ETHTOOL_GENL_NAME); errors.Is(err, unix.ENOENT) {
+		if n.ethtool, err = genericFamily(ctx, &n.generic, unix.ETHTOOL_GENL_NAME); errors.Is(err, unix.ENOENT) {
 			return errNoEthtool
 		}
 		if err != nil {
@@ -337,7 +338,7 @@ func (n *netclassLinks) linkModes() (err error) {
 	flags := netlinkAttribute(unix.ETHTOOL_A_HEADER_FLAGS, binary.NativeEndian.AppendUint32(nil, compactBitsets))
 	header := netlinkAttribute(unix.ETHTOOL_A_LINKMODES_HEADER|unix.NLA_F_NESTED, flags)
 	request := netlinkRequest(n.ethtool, unix.NLM_F_DUMP, genericBody(unix.ETHTOOL_MSG_LINKMODES_GET, 1, header))
-	return n.generic.ask(request, func() { n.modes = n.modes[:0] }, n.addLinkMode)
+	return n.generic.ask(ctx, request, func() { n.modes = n.modes[:0] }, n.addLinkMode)
 }
 
 func (n *netclassLinks) addLinkMode(_ uint16, body []byte) error {

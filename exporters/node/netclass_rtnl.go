@@ -54,20 +54,20 @@ func (c *netclassRTNL) Families() []*metric.Family {
 }
 
 // Collect implements collect.Collector.
-func (c *netclassRTNL) Collect(_ context.Context, b *metric.Batch) error {
+func (c *netclassRTNL) Collect(ctx context.Context, b *metric.Batch) error {
 	var mask uint32 = skipStats
 	if c.stats != nil {
 		mask = 0
 	}
 	links := &c.files.links
-	modesErr := links.linkModes()
+	modesErr := links.linkModes(ctx)
 	if modesErr != nil {
 		links.modes = links.modes[:0]
 	}
 	if errors.Is(modesErr, errNoEthtool) {
 		modesErr = nil // speed and duplex are left out
 	}
-	if err := links.dump(linkRequest(mask)); err != nil {
+	if err := links.dump(ctx, linkRequest(mask)); err != nil {
 		return fmt.Errorf("asking for network devices by netlink (--no-collector.netclass.netlink reads /sys/class/net instead): %w", err)
 	}
 	errs := []error{modesErr}

@@ -205,8 +205,8 @@ func (c *netdev) Families() []*metric.Family {
 }
 
 // Collect implements collect.Collector.
-func (c *netdev) Collect(_ context.Context, b *metric.Batch) error {
-	err := c.read()
+func (c *netdev) Collect(ctx context.Context, b *metric.Batch) error {
+	err := c.read(ctx)
 	var labels [2]string
 	for i := range c.links {
 		l := &c.links[i]
@@ -227,7 +227,7 @@ func (c *netdev) Collect(_ context.Context, b *metric.Batch) error {
 		}
 	}
 	if c.addresses != nil {
-		err = errors.Join(err, c.addresses.collect(b, c.links, c.filter))
+		err = errors.Join(err, c.addresses.collect(ctx, b, c.links, c.filter))
 	}
 	return err
 }
@@ -246,10 +246,10 @@ func (c *netdev) alias(l *link) (string, error) {
 }
 
 // read fills c.links.
-func (c *netdev) read() (err error) {
+func (c *netdev) read(ctx context.Context) (err error) {
 	c.links = c.links[:0]
 	if c.netlink != nil {
-		c.links, err = c.netlink.read()
+		c.links, err = c.netlink.read(ctx)
 		return err
 	}
 	data, err := c.reader.read(c.path)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,9 +44,9 @@ func newAddressReader() *addressReader {
 
 // collect adds the addresses of the devices that pass. Those of a device that
 // is gone meanwhile are left out.
-func (r *addressReader) collect(b *metric.Batch, links []link, filter *filterCache) error {
+func (r *addressReader) collect(ctx context.Context, b *metric.Batch, links []link, filter *filterCache) error {
 	request := netlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg))
-	if err := r.netlink.ask(request, func() { r.addresses = r.addresses[:0] }, r.add); err != nil {
+	if err := r.netlink.ask(ctx, request, func() { r.addresses = r.addresses[:0] }, r.add); err != nil {
 		return fmt.Errorf("asking for the addresses of network devices by netlink: %w", err)
 	}
 	clear(r.devices)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,11 +22,11 @@ type netlink struct {
 }
 
 // netlinkAsk is netlink.ask, or what stands for it.
-type netlinkAsk func(request []byte, begin func(), each func(kind uint16, body []byte) error) error
+type netlinkAsk func(ctx context.Context, request []byte, begin func(), each func(kind uint16, body []byte) error) error
 
 const (
-	// netlinkTimeout bounds the wait for a datagram, which the kernel has
-	// ready at once.
+	// netlinkTimeout bounds the wait for a datagram where the context has no
+	// deadline. The kernel has it ready at once.
 	netlinkTimeout = 2 * time.Second
 	// netlinkBuffer is the largest datagram that the kernel makes for a dump.
 	netlinkBuffer = 32 << 10
@@ -42,11 +43,11 @@ var errInterrupted = errors.New("the kernel's list changed during the dump")
 
 // ask sends a request and gives every message of the answer to each. It calls
 // begin first, and again when the answer is begun anew. The body is valid until
-// each returns.
-func (n *netlink) ask(request []byte, begin func(), each func(kind uint16, body []byte) error) error {
+// each returns. A wait for the kernel ends with the context's deadline.
+func (n *netlink) ask(ctx context.Context, request []byte, begin func(), each func(kind uint16, body []byte) error) error {
 	for try := 1; ; try++ {
 		begin()
-		err := n.askOnce(request, each)
+		err := n.askOnce(ctx, request, each)
 		if !errors.Is(err, errInterrupted) {
 			return err
 		}
@@ -56,7 +57,7 @@ func (n *netlink) ask(request []byte, begin func(), each func(kind uint16, body 
 	}
 }
 
-// open gives the socket, whose reads are bounded.
+// open gives the socket.
 func (n *netlink) open() (fd int, err error) {
 	if n.socket != nil {
 		return n.socket.fd, nil
@@ -64,21 +65,16 @@ func (n *netlink) open() (fd int, err error) {
 	if fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, n.protocol); err != nil {
 		return 0, fmt.Errorf("socket: %w", err)
 	}
-	timeout := unix.NsecToTimeval(int64(netlinkTimeout))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		_ = unix.Close(fd)
-		return 0, fmt.Errorf("setsockopt: %w", err)
-	}
 	n.socket = newDescriptor(fd)
 	return fd, nil
 }
 
-func (n *netlink) askOnce(request []byte, each func(kind uint16, body []byte) error) error {
+func (n *netlink) askOnce(ctx context.Context, request []byte, each func(kind uint16, body []byte) error) error {
 	fd, err := n.open()
 	if err != nil {
 		return err
 	}
-	err = n.exchange(fd, request, each)
+	err = n.exchange(ctx, fd, request, each)
 	if err != nil && !errors.Is(err, errInterrupted) {
 		// There may be more of this answer, which is not one to the next request.
 		n.socket.close()
@@ -88,7 +84,7 @@ func (n *netlink) askOnce(request []byte, each func(kind uint16, body []byte) er
 }
 
 // exchange sends the request and reads its answer to the end.
-func (n *netlink) exchange(fd int, request []byte, each func(kind uint16, body []byte) error) error {
+func (n *netlink) exchange(ctx context.Context, fd int, request []byte, each func(kind uint16, body []byte) error) error {
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("sendto: %w", err)
 	}
@@ -97,7 +93,7 @@ func (n *netlink) exchange(fd int, request []byte, each func(kind uint16, body [
 	}
 	var interrupted error
 	for {
-		size, err := n.receive(fd)
+		size, err := n.receive(ctx, fd)
 		if err != nil {
 			return err
 		}
@@ -115,12 +111,18 @@ func (n *netlink) exchange(fd int, request []byte, each func(kind uint16, body [
 }
 
 // receive takes a datagram into n.buf.
-func (n *netlink) receive(fd int) (int, error) {
-	size, err := ignoringEINTR(func() (int, error) {
+func (n *netlink) receive(ctx context.Context, fd int) (int, error) {
+	take := func() (int, error) {
 		// With MSG_TRUNC the result is the true length of the datagram.
-		size, _, err := unix.Recvfrom(fd, n.buf, unix.MSG_TRUNC)
+		size, _, err := unix.Recvfrom(fd, n.buf, unix.MSG_TRUNC|unix.MSG_DONTWAIT)
 		return size, err
-	})
+	}
+	size, err := ignoringEINTR(take)
+	if errors.Is(err, unix.EAGAIN) { // which is seldom, so no call bounds the others
+		if err = awaitDatagram(ctx, fd); err == nil {
+			size, err = ignoringEINTR(take)
+		}
+	}
 	if err != nil {
 		return 0, fmt.Errorf("recvfrom: %w", err)
 	}
@@ -130,6 +132,26 @@ func (n *netlink) receive(fd int) (int, error) {
 		return 0, fmt.Errorf("%w: of %d bytes, %d are expected at most", errNetlink, size, was)
 	}
 	return size, nil
+}
+
+// awaitDatagram waits until a socket can be read. It fails with
+// context.DeadlineExceeded when that takes too long.
+func awaitDatagram(ctx context.Context, fd int) error {
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now().Add(netlinkTimeout)
+	}
+	for {
+		left := time.Until(end)
+		if left <= 0 {
+			return context.DeadlineExceeded
+		}
+		timeout := unix.NsecToTimespec(int64(left))
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, &timeout, nil)
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // netlinkRequest is a message to the kernel.

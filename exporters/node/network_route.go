@@ -50,7 +50,7 @@ func (c *networkRoute) Families() []*metric.Family { return []*metric.Family{c.i
 // Collect implements collect.Collector.
 func (c *networkRoute) Collect(ctx context.Context, b *metric.Batch) error {
 	request := netlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP, make([]byte, unix.SizeofRtMsg))
-	if err := c.ask(request, func() { c.routes = c.routes[:0] }, c.add); err != nil {
+	if err := c.ask(ctx, request, func() { c.routes = c.routes[:0] }, c.add); err != nil {
 		return fmt.Errorf("asking for routes by netlink: %w", err)
 	}
 	return c.emit(ctx, b)

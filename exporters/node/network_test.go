@@ -202,7 +202,7 @@ func TestNetclassCompare(t *testing.T) {
 	require.False(t, n.same)
 	all := newFilterCache(Filter{})
 	for range 2 * netclassTries {
-		n.compare([]netDevice{{name: "no-such"}}, all)
+		n.compare(t.Context(), []netDevice{{name: "no-such"}}, all)
 	}
 	require.False(t, n.same)
 	require.Equal(t, netclassTries, n.tries, "not at every scrape")
@@ -218,11 +218,11 @@ func TestNetclassOfThisHost(t *testing.T) {
 		t.Skipf("no network devices here: %v", err)
 	}
 	byFiles := c.devices
-	c.links.compare(byFiles, c.filter)
+	c.links.compare(t.Context(), byFiles, c.filter)
 	if !c.links.same {
 		t.Skip("this host's /sys/class/net has no device with an address of its own, or is of another network namespace")
 	}
-	byLinks, err := c.links.read(nil, c)
+	byLinks, err := c.links.read(t.Context(), nil, c)
 	require.NoError(t, err)
 	same := 0
 	for _, l := range byLinks {

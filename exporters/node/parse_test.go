@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -70,6 +71,43 @@ func FuzzKernelText(f *testing.F) {
 			require.NotContains(t, name, "=")
 		}
 	})
+}
+
+// A wait for the kernel ends with the context's deadline, and a datagram that
+// comes before it is taken.
+func TestNetlinkWaitsAsLongAsTheContext(t *testing.T) {
+	t.Parallel()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, unix.Close(pair[0]))
+		require.NoError(t, unix.Close(pair[1]))
+	})
+	n := &netlink{buf: make([]byte, 8)}
+	for _, left := range []time.Duration{-time.Second, time.Millisecond} {
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(left))
+		_, err = n.receive(ctx, pair[0])
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		cancel()
+	}
+	for _, ctx := range []context.Context{t.Context(), deadline(t, time.Minute)} {
+		sent := make(chan error)
+		go func() {
+			_, err := unix.Write(pair[1], []byte("kernel"))
+			sent <- err
+		}()
+		size, err := n.receive(ctx, pair[0])
+		require.NoError(t, err)
+		require.NoError(t, <-sent)
+		require.Equal(t, "kernel", string(n.buf[:size]))
+	}
+}
+
+func deadline(t *testing.T, left time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), left)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // The collector stat takes what the collector cpu has read, once and while it is

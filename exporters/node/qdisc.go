@@ -90,13 +90,13 @@ func (c *qdiscs) Families() []*metric.Family {
 }
 
 // Collect implements collect.Collector.
-func (c *qdiscs) Collect(_ context.Context, b *metric.Batch) error {
+func (c *qdiscs) Collect(ctx context.Context, b *metric.Batch) error {
 	if c.fixtures != "" {
 		return c.collectFile(b, filepath.Join(c.fixtures, "results.json"))
 	}
 	body := make([]byte, sizeofTcmsg)
 	begin := func() { c.all = c.all[:0] }
-	if err := c.netlink.ask(netlinkRequest(unix.RTM_GETQDISC, unix.NLM_F_DUMP, body), begin, c.addMessage); err != nil {
+	if err := c.netlink.ask(ctx, netlinkRequest(unix.RTM_GETQDISC, unix.NLM_F_DUMP, body), begin, c.addMessage); err != nil {
 		return fmt.Errorf("asking for queueing disciplines by netlink: %w", err)
 	}
 	for i := range c.all {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -174,18 +175,18 @@ func TestWifiMessages(t *testing.T) {
 // madeWifi answers with an error for some devices.
 type madeWifi struct{ err error }
 
-func (w madeWifi) devices() ([]wifiDevice, error) {
+func (w madeWifi) devices(context.Context) ([]wifiDevice, error) {
 	return []wifiDevice{{Name: "wlan0", Frequency: 2412}, {Name: "wlan1"}}, nil
 }
 
-func (w madeWifi) network(d *wifiDevice) (*wifiNetwork, error) {
+func (w madeWifi) network(_ context.Context, d *wifiDevice) (*wifiNetwork, error) {
 	if d.Name == "wlan0" {
 		return nil, w.err
 	}
 	return &wifiNetwork{SSID: "x", Status: 1}, nil
 }
 
-func (w madeWifi) stations(d *wifiDevice) ([]wifiStation, error) {
+func (w madeWifi) stations(_ context.Context, d *wifiDevice) ([]wifiStation, error) {
 	return []wifiStation{{HardwareAddr: []byte{1}}}, nil
 }
 

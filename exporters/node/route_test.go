@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -45,7 +46,7 @@ func nextHop(hops byte, device uint32, attributes ...[]byte) []byte {
 
 // feed gives the messages as if the kernel had sent them in one dump.
 func feed(messages ...[]byte) netlinkAsk {
-	return func(_ []byte, begin func(), each func(uint16, []byte) error) error {
+	return func(_ context.Context, _ []byte, begin func(), each func(uint16, []byte) error) error {
 		begin()
 		var data []byte
 		for _, m := range messages {
@@ -56,7 +57,7 @@ func feed(messages ...[]byte) netlinkAsk {
 	}
 }
 
-func madeRoutes(request []byte, begin func(), each func(uint16, []byte) error) error {
+func madeRoutes(ctx context.Context, request []byte, begin func(), each func(uint16, []byte) error) error {
 	local := routeMessage(32, 2, ipOf(unix.RTA_DST, "10.0.0.5"), numberOf(unix.RTA_OIF, 2))
 	local[unix.SizeofNlMsghdr+7] = unix.RTN_LOCAL
 	again := routeMessage(24, 2, ipOf(unix.RTA_DST, "10.0.0.0"), ipOf(unix.RTA_PREFSRC, "10.0.0.5"), numberOf(unix.RTA_OIF, 2))
@@ -68,7 +69,7 @@ func madeRoutes(request []byte, begin func(), each func(uint16, []byte) error) e
 			nextHop(0, 2, ipOf(unix.RTA_GATEWAY, "10.0.0.2")), nextHop(9, 3, ipOf(unix.RTA_GATEWAY, "10.1.0.2"))...))),
 		routeMessage(8, 77, ipOf(unix.RTA_DST, "198.0.0.0")),
 		routeMessage(8, 4, ipOf(unix.RTA_DST, "199.0.0.0"), numberOf(unix.RTA_OIF, 9)),
-	)(request, begin, each)
+	)(ctx, request, begin, each)
 }
 
 func madeDeviceName(index uint32) (string, error) {
@@ -90,12 +91,12 @@ func socketMessage(state byte, received, sent uint32) []byte {
 	return message(sockDiagByFamily, 0, body)
 }
 
-func madeSockets(request []byte, begin func(), each func(uint16, []byte) error) error {
+func madeSockets(ctx context.Context, request []byte, begin func(), each func(uint16, []byte) error) error {
 	if request[unix.SizeofNlMsghdr] == unix.AF_INET6 {
-		return feed(socketMessage(10, 0, 128), socketMessage(6, 0, 0))(request, begin, each)
+		return feed(socketMessage(10, 0, 128), socketMessage(6, 0, 0))(ctx, request, begin, each)
 	}
 	return feed(socketMessage(1, 100, 20), socketMessage(1, 0, 5), socketMessage(10, 3, 511), socketMessage(3, 0, 0),
-		socketMessage(12, 0, 0), socketMessage(99, 0, 0))(request, begin, each)
+		socketMessage(12, 0, 0), socketMessage(99, 0, 0))(ctx, request, begin, each)
 }
 
 // A dump that is begun anew counts each socket once, and those of the family
@@ -104,9 +105,9 @@ func TestTCPStatBegunAnew(t *testing.T) {
 	t.Parallel()
 	c := newTCPStat(&Options{}).(*tcpstat)
 	c.tcp6 = "/proc/self/stat"
-	c.ask = func(request []byte, begin func(), each func(uint16, []byte) error) error {
-		require.NoError(t, feed(socketMessage(1, 7, 7))(request, begin, each))
-		return madeSockets(request, begin, each)
+	c.ask = func(ctx context.Context, request []byte, begin func(), each func(uint16, []byte) error) error {
+		require.NoError(t, feed(socketMessage(1, 7, 7))(ctx, request, begin, each))
+		return madeSockets(ctx, request, begin, each)
 	}
 	b := metric.NewBatch()
 	require.NoError(t, c.Collect(t.Context(), b))

@@ -56,13 +56,13 @@ func newTCPStat(o *Options) collect.Collector {
 func (c *tcpstat) Families() []*metric.Family { return []*metric.Family{c.states} }
 
 // Collect implements collect.Collector.
-func (c *tcpstat) Collect(_ context.Context, b *metric.Batch) error {
+func (c *tcpstat) Collect(ctx context.Context, b *metric.Batch) error {
 	c.counts = tcpCounts{}
-	if err := c.count(unix.AF_INET); err != nil {
+	if err := c.count(ctx, unix.AF_INET); err != nil {
 		return fmt.Errorf("asking for the TCP sockets of IPv4: %w", err)
 	}
 	if _, err := os.Stat(c.tcp6); err == nil {
-		if err := c.count(unix.AF_INET6); err != nil {
+		if err := c.count(ctx, unix.AF_INET6); err != nil {
 			return fmt.Errorf("asking for the TCP sockets of IPv6: %w", err)
 		}
 	}
@@ -78,12 +78,12 @@ const (
 	sockDiagByFamily  = 20
 )
 
-func (c *tcpstat) count(family byte) error {
+func (c *tcpstat) count(ctx context.Context, family byte) error {
 	body := make([]byte, sizeofInetDiagReq)
 	body[0], body[1] = family, unix.IPPROTO_TCP
 	const allStates, statesAt = 0xfff, 4
 	binary.NativeEndian.PutUint32(body[statesAt:], allStates)
-	return c.ask(netlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP, body), c.counts.mark(), c.counts.add)
+	return c.ask(ctx, netlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP, body), c.counts.mark(), c.counts.add)
 }
 
 // mark gives the function that goes back to what is counted now.

@@ -39,10 +39,10 @@ type wifi struct {
 // wifiSource is what the collector needs of a kernel. Its errors about one
 // device are absent when the device does not have what is asked for.
 type wifiSource interface {
-	devices() ([]wifiDevice, error)
+	devices(context.Context) ([]wifiDevice, error)
 	// network that the device is part of, nil for none.
-	network(*wifiDevice) (*wifiNetwork, error)
-	stations(*wifiDevice) ([]wifiStation, error)
+	network(context.Context, *wifiDevice) (*wifiNetwork, error)
+	stations(context.Context, *wifiDevice) ([]wifiStation, error)
 }
 
 // wifiDevice, wifiNetwork and wifiStation have the form of the files of
@@ -109,9 +109,9 @@ func (c *wifi) Families() []*metric.Family {
 }
 
 // Collect implements collect.Collector.
-func (c *wifi) Collect(_ context.Context, b *metric.Batch) error {
+func (c *wifi) Collect(ctx context.Context, b *metric.Batch) error {
 	const million = 1000 * 1000
-	devices, err := c.source.devices()
+	devices, err := c.source.devices(ctx)
 	if unreadable(err) { // no wireless driver, or not for this user
 		return fmt.Errorf("%w: %w", collect.ErrNoData, err)
 	}
@@ -125,14 +125,14 @@ func (c *wifi) Collect(_ context.Context, b *metric.Batch) error {
 			continue // such as one for a peer-to-peer device
 		}
 		b.Add(c.frequency, float64(d.Frequency)*million, d.Name)
-		network, err := c.source.network(d)
+		network, err := c.source.network(ctx, d)
 		if err != nil && !absent(err) {
 			errs = errors.Join(errs, fmt.Errorf("the network of %s: %w", d.Name, err))
 		}
 		if network != nil {
 			b.Add(c.info, 1, d.Name, net.HardwareAddr(network.BSSID).String(), network.SSID, network.mode())
 		}
-		stations, err := c.source.stations(d)
+		stations, err := c.source.stations(ctx, d)
 		if err != nil && !absent(err) {
 			errs = errors.Join(errs, fmt.Errorf("the stations of %s: %w", d.Name, err))
 		}
@@ -172,12 +172,12 @@ type wifiFiles struct {
 	reader reader
 }
 
-func (f *wifiFiles) devices() (all []wifiDevice, err error) {
+func (f *wifiFiles) devices(context.Context) (all []wifiDevice, err error) {
 	err = f.decode(&all, "interfaces.json")
 	return all, err
 }
 
-func (f *wifiFiles) network(d *wifiDevice) (*wifiNetwork, error) {
+func (f *wifiFiles) network(_ context.Context, d *wifiDevice) (*wifiNetwork, error) {
 	var n wifiNetwork
 	if err := f.decode(&n, d.Name, "bss.json"); err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (f *wifiFiles) network(d *wifiDevice) (*wifiNetwork, error) {
 	return &n, nil
 }
 
-func (f *wifiFiles) stations(d *wifiDevice) (all []wifiStation, err error) {
+func (f *wifiFiles) stations(_ context.Context, d *wifiDevice) (all []wifiStation, err error) {
 	err = f.decode(&all, d.Name, "stationinfo.json")
 	return all, err
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -19,10 +20,10 @@ type nl80211 struct {
 func newNL80211() *nl80211 { return &nl80211{netlink: netlink{protocol: unix.NETLINK_GENERIC}} }
 
 // dump asks for a list and gives each answer's attributes.
-func (n *nl80211) dump(command uint8, of *wifiDevice, begin func(), each func(netlinkAttributes) error) error {
+func (n *nl80211) dump(ctx context.Context, command uint8, of *wifiDevice, begin func(), each func(netlinkAttributes) error) error {
 	if n.family == 0 {
 		var err error
-		if n.family, err = genericFamily(&n.netlink, unix.NL80211_GENL_NAME); err != nil {
+		if n.family, err = genericFamily(ctx, &n.netlink, unix.NL80211_GENL_NAME); err != nil {
 			return err
 		}
 	}
@@ -31,7 +32,7 @@ func (n *nl80211) dump(command uint8, of *wifiDevice, begin func(), each func(ne
 		attributes = netlinkAttribute(unix.NL80211_ATTR_IFINDEX, binary.NativeEndian.AppendUint32(nil, of.Index))
 	}
 	request := netlinkRequest(n.family, unix.NLM_F_DUMP, genericBody(command, 0, attributes))
-	err := n.netlink.ask(request, begin, func(_ uint16, body []byte) error {
+	err := n.netlink.ask(ctx, request, begin, func(_ uint16, body []byte) error {
 		return each(newNetlinkAttributes(body, genericHeader))
 	})
 	if err != nil {
@@ -41,8 +42,8 @@ func (n *nl80211) dump(command uint8, of *wifiDevice, begin func(), each func(ne
 	return nil
 }
 
-func (n *nl80211) devices() (all []wifiDevice, err error) {
-	err = n.dump(unix.NL80211_CMD_GET_INTERFACE, nil, func() { all = nil }, func(a netlinkAttributes) error {
+func (n *nl80211) devices(ctx context.Context) (all []wifiDevice, err error) {
+	err = n.dump(ctx, unix.NL80211_CMD_GET_INTERFACE, nil, func() { all = nil }, func(a netlinkAttributes) error {
 		d, err := parseWifiDevice(a)
 		all = append(all, d)
 		return err
@@ -50,8 +51,8 @@ func (n *nl80211) devices() (all []wifiDevice, err error) {
 	return all, err
 }
 
-func (n *nl80211) network(of *wifiDevice) (network *wifiNetwork, err error) {
-	err = n.dump(unix.NL80211_CMD_GET_SCAN, of, func() { network = nil }, func(a netlinkAttributes) error {
+func (n *nl80211) network(ctx context.Context, of *wifiDevice) (network *wifiNetwork, err error) {
+	err = n.dump(ctx, unix.NL80211_CMD_GET_SCAN, of, func() { network = nil }, func(a netlinkAttributes) error {
 		found, err := parseWifiNetwork(a)
 		if network == nil {
 			network = found
@@ -61,8 +62,8 @@ func (n *nl80211) network(of *wifiDevice) (network *wifiNetwork, err error) {
 	return network, err
 }
 
-func (n *nl80211) stations(of *wifiDevice) (all []wifiStation, err error) {
-	err = n.dump(unix.NL80211_CMD_GET_STATION, of, func() { all = nil }, func(a netlinkAttributes) error {
+func (n *nl80211) stations(ctx context.Context, of *wifiDevice) (all []wifiStation, err error) {
+	err = n.dump(ctx, unix.NL80211_CMD_GET_STATION, of, func() { all = nil }, func(a netlinkAttributes) error {
 		s, err := parseWifiStation(a)
 		if err == nil && s.HardwareAddr != nil {
 			all = append(all, s)
