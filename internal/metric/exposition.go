@@ -26,13 +26,9 @@ type answer struct {
 // newAnswer negotiates as promhttp does, by the headers Accept and
 // Accept-Encoding. Whichever way of escaping is asked for is named in the
 // answer and changes nothing, since our names need none.
-func newAnswer(r *http.Request, textOnly bool) answer {
+func newAnswer(r *http.Request, o *HandlerOptions) answer {
 	a := answer{encoding: negotiateEncoding(r.Header, identity, gzipped, zstandard)}
-	if textOnly {
-		a.mediaType = expfmt.NegotiateAccept(r.Header, expfmt.FmtText)
-		return a
-	}
-	a.mediaType = expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+	a.mediaType = expfmt.NegotiateAccept(r.Header, o.offers()...)
 	switch a.mediaType.FormatType() {
 	case expfmt.TypeTextPlain:
 		a.format = formatText
@@ -43,10 +39,22 @@ func newAnswer(r *http.Request, textOnly bool) answer {
 	default:
 		a.library = true
 	}
-	if r.URL != nil && r.URL.RawQuery != "" {
+	if o.WriteText == nil && r.URL != nil && r.URL.RawQuery != "" {
 		a.names = r.URL.Query()["name[]"]
 	}
 	return a
+}
+
+// offers are the formats that can be written, the one that is preferred first.
+func (o *HandlerOptions) offers() []expfmt.Format {
+	switch {
+	case o.WriteText == nil:
+		return expfmt.DefaultOpenMetricsAcceptedFormats()
+	case o.WriteOpenMetrics == nil:
+		return []expfmt.Format{expfmt.FmtText}
+	default:
+		return []expfmt.Format{expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtOpenMetrics_0_0_1, expfmt.FmtText}
+	}
 }
 
 // wants says whether a family was asked for.
@@ -93,7 +101,7 @@ func (h *handler) compose(e *exposition, a answer) {
 		e.ends = append(e.ends, ownFamily{f.GetName(), e.own.Len()})
 	}
 	e.merge(a)
-	if a.mediaType.FormatType() == expfmt.TypeOpenMetrics {
+	if h.WriteText == nil && a.format == formatOpenMetrics {
 		e.parts = append(e.parts, part{text: []byte(openEnd)})
 	}
 }

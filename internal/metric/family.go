@@ -145,6 +145,10 @@ func (f *Family) Spec() Spec { return f.spec }
 // format.
 func (f *Family) AppendHead(dst []byte) []byte { return append(dst, f.head...) }
 
+// AppendOpenHead is AppendHead for OpenMetrics. The lines of AppendSample are the
+// same there.
+func (f *Family) AppendOpenHead(dst []byte) []byte { return append(dst, f.openHead...) }
+
 func appendHead(dst []byte, s Spec) []byte {
 	dst = append(dst, "# HELP "...)
 	dst = append(dst, s.Name...)

@@ -23,9 +23,12 @@ type HandlerOptions struct {
 	Collect func(context.Context, *Batch) error
 	// WriteText writes families that are kept rendered, behind the batch and
 	// the registry. Its text is sent while it is written, so that a body of
-	// any size takes no memory; it is the only format then. Its error is that
-	// of the writer. nil means none.
+	// any size takes no memory; it is the only format then, unless there is
+	// WriteOpenMetrics. Its error is that of the writer. nil means none.
 	WriteText func(io.Writer) error
+	// WriteOpenMetrics writes what WriteText does as OpenMetrics, without the
+	// line that ends the exposition. nil means that this is not offered.
+	WriteOpenMetrics func(io.Writer) error
 	// Registry is client_golang's registry with the process's own metrics,
 	// served among those of the batch. nil means none.
 	Registry prometheus.Gatherer
@@ -141,7 +144,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	a := newAnswer(r, h.WriteText != nil)
+	a := newAnswer(r, &h.HandlerOptions)
 	h.compose(e, a)
 	header := w.Header()
 	header.Set("Content-Type", string(a.mediaType))
@@ -181,7 +184,14 @@ func (h *handler) stream(w io.Writer, e *exposition, a answer) error {
 			return err
 		}
 	}
-	if err := h.WriteText(out); err != nil {
+	write, end := h.WriteText, ""
+	if a.format == formatOpenMetrics {
+		write, end = h.WriteOpenMetrics, openEnd
+	}
+	if err := write(out); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(out, end); err != nil {
 		return err
 	}
 	return out.Close()

@@ -88,11 +88,51 @@ func TestHandlerStreamsRenderedText(t *testing.T) {
 		require.Equal(t, encoding, resp.Header.Get("Content-Encoding"))
 		require.Equal(t, escapedText, resp.Header.Get("Content-Type"))
 	}
-	_, body := get(t, Handler(HandlerOptions{WriteText: func(w io.Writer) error {
+	resp, body := get(t, h, "Accept", acceptOpen)
+	require.Equal(t, want, body, "not offered")
+	require.Equal(t, escapedText, resp.Header.Get("Content-Type"))
+	_, body = get(t, Handler(HandlerOptions{WriteText: func(w io.Writer) error {
 		_, err := io.WriteString(w, "kept 1\n")
 		return err
 	}}))
 	require.Equal(t, "kept 1\n", body)
+}
+
+func TestHandlerStreamsOpenMetrics(t *testing.T) {
+	t.Parallel()
+	asked := NewCounter("asked_total", "Asked.")
+	lines := func(text string) func(io.Writer) error {
+		return func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		}
+	}
+	h := Handler(HandlerOptions{
+		Collect: func(_ context.Context, b *Batch) error {
+			b.Add(asked, 1)
+			return nil
+		},
+		WriteText:        lines("kept_text 1\n"),
+		WriteOpenMetrics: lines("kept_open 1\n"),
+	})
+	const (
+		text = "# HELP asked_total Asked.\n# TYPE asked_total counter\nasked_total 1\nkept_text 1\n"
+		open = "# HELP asked Asked.\n# TYPE asked counter\nasked_total 1\nkept_open 1\n# EOF\n"
+	)
+	f := func(accept, contentType, want string) {
+		t.Helper()
+		for _, encoding := range []string{"", "gzip"} {
+			resp, body := get(t, h, "Accept", accept, "Accept-Encoding", encoding)
+			require.Equal(t, want, body)
+			require.Contains(t, resp.Header.Get("Content-Type"), contentType)
+		}
+	}
+	f("", "text/plain; version=0.0.4", text)
+	f("*/*", "text/plain; version=0.0.4", text)
+	f(acceptProto, "text/plain; version=0.0.4", text)
+	f(acceptOpen, "application/openmetrics-text; version=1.0.0", open)
+	f("application/openmetrics-text", "application/openmetrics-text; version=0.0.1", open)
+	f(acceptProto+","+acceptOpen+";q=0.5,text/plain;q=0.2", "application/openmetrics-text; version=1.0.0", open)
 }
 
 func TestHandlerErrorAndBound(t *testing.T) {
