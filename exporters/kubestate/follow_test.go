@@ -2,6 +2,7 @@ package kubestate
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"k8s.io/client-go/rest"
@@ -334,6 +337,41 @@ func TestUsage(t *testing.T) {
 	f("exclude each other", Options{MetricAllowlist: []string{"a"}, MetricDenylist: []string{"b"}})
 	_, err := New(Options{})
 	require.ErrorIs(t, err, ErrUsage)
+}
+
+// OpenMetrics is taken by Prometheus, and has the series of the text format.
+func TestOpenMetrics(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t, true)
+	api.put("pods", object("a", "p", nil))
+	api.put("nodes", object("", "n", nil))
+	e := follow(t, Options{Config: api.config()})
+	eventually(t, "pod and node", func() bool {
+		return has(e, "kube_pod_info{")() && has(e, "kube_node_info{")()
+	})
+	ask := func(accept string) (body []byte, series []string) {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept", accept)
+		e.Handler().ServeHTTP(w, r)
+		for line := range strings.Lines(w.Body.String()) {
+			if line[0] != '#' {
+				series = append(series, line)
+			}
+		}
+		return w.Body.Bytes(), series
+	}
+	_, want := ask("")
+	body, got := ask("application/openmetrics-text;version=1.0.0")
+	require.Equal(t, want, got)
+	p := textparse.NewOpenMetricsParser(body, labels.NewSymbolTable())
+	samples, err := 0, error(nil)
+	for kind := textparse.EntryInvalid; err == nil; kind, err = p.Next() {
+		if kind == textparse.EntrySeries {
+			samples++
+		}
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, len(got), samples)
 }
 
 func TestWriterThatFails(t *testing.T) {

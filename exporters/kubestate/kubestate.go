@@ -152,7 +152,9 @@ func New(o Options) (*Exporter, error) {
 		}
 		e.kinds = append(e.kinds, b)
 	}
-	e.handler = metric.Handler(metric.HandlerOptions{WriteText: e.WriteText, Logger: o.Logger})
+	e.handler = metric.Handler(metric.HandlerOptions{
+		WriteText: e.WriteText, WriteOpenMetrics: e.WriteOpenMetrics, Logger: o.Logger,
+	})
 	return e, nil
 }
 
@@ -261,7 +263,15 @@ const chunk = 64 << 10
 // WriteText writes all families in the text format: the state of each kind at
 // one moment. Families of a kind that has no object are left out. Its error is
 // that of the writer.
-func (e *Exporter) WriteText(w io.Writer) error {
+func (e *Exporter) WriteText(w io.Writer) error { return e.write(w, (*metric.Family).AppendHead) }
+
+// WriteOpenMetrics is WriteText in OpenMetrics, without the line that ends the
+// exposition. The lines of objects are the same, since they have no times.
+func (e *Exporter) WriteOpenMetrics(w io.Writer) error {
+	return e.write(w, (*metric.Family).AppendOpenHead)
+}
+
+func (e *Exporter) write(w io.Writer, appendHead func(*metric.Family, []byte) []byte) error {
 	buf := make([]byte, 0, chunk+chunk/4)
 	var objects []*rendered
 	for _, b := range e.kinds {
@@ -273,7 +283,7 @@ func (e *Exporter) WriteText(w io.Writer) error {
 			continue
 		}
 		for i, f := range b.families {
-			buf = f.AppendHead(buf)
+			buf = appendHead(f, buf)
 			for _, o := range objects {
 				buf = o.appendFamily(buf, i)
 				if len(buf) < chunk {
