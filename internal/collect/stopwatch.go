@@ -11,7 +11,7 @@ import (
 // brief is a run that takes its processor time to be the time that passed. So
 // much may be wrong when the thread was taken off its processor meanwhile; to
 // ask the kernel costs a system call, more than some collectors.
-const brief = 20 * time.Microsecond
+const brief = 50 * time.Microsecond
 
 // stopwatch measures the processor time, user and system, that a goroutine uses.
 // The kernel knows that of threads, so the goroutine keeps its own.
