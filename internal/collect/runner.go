@@ -140,16 +140,19 @@ func (r *Runner) report(b *metric.Batch, runs []run) {
 	each(r.duration, func(_ *slot, out *outcome) float64 { return out.took.Seconds() })
 	each(r.success, func(_ *slot, out *outcome) float64 { return truth(out.err == nil) })
 	each(r.noData, func(_ *slot, out *outcome) float64 { return truth(errors.Is(out.err, ErrNoData)) })
-	each(r.timeouts, func(s *slot, _ *outcome) float64 { return float64(s.timeouts.Load()) })
-	each(r.panics, func(s *slot, _ *outcome) float64 { return float64(s.panics.Load()) })
-	each(r.dropped, func(s *slot, _ *outcome) float64 { return float64(s.dropped.Load()) })
-	// Most collectors find nothing on a machine, at next to no cost: what they
-	// would add here is more than they take.
-	for i, s := range r.slots {
-		if !errors.Is(runs[i].outcome.err, ErrNoData) {
-			b.Add(r.cpu, seconds(s.cpu.Load()), s.entry.Name)
+	// Many collectors find nothing on a machine, and nothing happens to them: the
+	// zeros would cost more than they do.
+	some := func(f *metric.Family, value func(*slot) float64) {
+		for i, s := range r.slots {
+			if v := value(s); v > 0 || !errors.Is(runs[i].outcome.err, ErrNoData) {
+				b.Add(f, v, s.entry.Name)
+			}
 		}
 	}
+	some(r.timeouts, func(s *slot) float64 { return float64(s.timeouts.Load()) })
+	some(r.panics, func(s *slot) float64 { return float64(s.panics.Load()) })
+	some(r.dropped, func(s *slot) float64 { return float64(s.dropped.Load()) })
+	some(r.cpu, func(s *slot) float64 { return seconds(s.cpu.Load()) })
 	for _, s := range r.slots {
 		if n := s.exposed.Load(); n > 0 {
 			b.Add(r.exposed, float64(n), s.entry.Name)
