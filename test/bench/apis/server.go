@@ -35,7 +35,7 @@ const (
 // How the APIs are asked.
 const (
 	latencyRate = 50 // requests a second
-	latencyTime = 20 * time.Second
+	latencyTime = time.Minute // at 10 a second, six are the slowest hundredth
 	closedTime  = 10 * time.Second
 	settleTime  = 80 * time.Second // the rule's window is a minute
 	hpaUser     = "hpa"
