@@ -45,7 +45,8 @@ type quickQuery struct {
 	by       []string
 	window   int64 // ms
 
-	last atomic.Pointer[grouping] // of the last evaluation
+	last     atomic.Pointer[grouping] // of the last search
+	followed atomic.Pointer[followed] // nil while nothing is followed
 }
 
 // newQuick gives nil for an expression of another shape.
@@ -112,59 +113,113 @@ func (g *group) add(v float64) {
 // each; their labels are the store's.
 const maxGrouping = 20_000
 
-// grouping says which series go into which sample of the result. It is never
-// changed: evaluations that run side by side share it.
+// grouping says which series go into which sample of the result. Once it is
+// complete, it is never changed: evaluations that run side by side share it.
 type grouping struct {
 	series []labels.Labels // in the order in which the store gave them
 	group  []int           // of each
 	groups []labels.Labels // what they have of the labels
+}
 
-	// watch is nil, or tells when the series may be others; recent are their
-	// newest samples then, nil for a series that nobody feeds.
-	watch  *recent.Watch
-	recent []*recent.Series
+// grouper makes one.
+type grouper struct {
+	grouping
+	by    []string
+	index map[string]int // of groups, by the values of the labels
+}
+
+func (q *quickQuery) newGrouper() *grouper { return &grouper{by: q.by, index: map[string]int{}} }
+
+// add gives the group of a series.
+func (g *grouper) add(l labels.Labels) int {
+	var buf [128]byte
+	key := buf[:0]
+	for _, name := range g.by {
+		key = append(append(key, l.Get(name)...), 0xff) // in no UTF-8
+	}
+	i, ok := g.index[string(key)]
+	if !ok {
+		i = len(g.groups)
+		g.index[string(key)] = i
+		g.groups = append(g.groups, groupLabels(l, g.by))
+	}
+	g.series, g.group = append(g.series, l), append(g.group, i)
+	return i
+}
+
+// groupLabels are what a series has of some labels.
+func groupLabels(l labels.Labels, by []string) labels.Labels {
+	var b labels.ScratchBuilder
+	for i, name := range by {
+		if v := l.Get(name); v != "" && !slices.Contains(by[:i], name) {
+			b.Add(name, v)
+		}
+	}
+	b.Sort()
+	return b.Labels()
 }
 
 // Follower is a store that keeps the newest samples of series at hand.
 type Follower interface {
-	// Watch is nil where series may come of which the store does not tell.
-	Watch(matchers []*labels.Matcher, now time.Time) *recent.Watch
-	// Follow gives one of each series, nil for those that it does not follow.
-	Follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series
+	// Follow gives all series that match, nil where it does not follow them.
+	Follow(ctx context.Context, matchers []*labels.Matcher, window time.Duration, now time.Time) (*recent.Selection, error)
 }
 
-// evaluate answers from what is known of the series, or from a store.
+// followed is the series of a query whose samples are at hand.
+type followed struct {
+	grouping
+	selection *recent.Selection
+}
+
+// evaluate answers from the samples at hand, or from a store. What is asked for
+// the second time will be asked for again: its series are followed.
 func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
 	end := at.UnixMilli()
 	start := end - r.q.window // not in the range any more
 	r.before = r.q.last.Load()
-	if r.before != nil && r.before.watch != nil && r.before.watch.Calm(end) {
-		r.groups = append(r.groups, make([]group, len(r.before.groups))...)
-		for i, l := range r.before.series {
-			r.found = append(r.found, found{labels: l, group: r.before.group[i], recent: r.before.recent[i]})
-		}
-		notes, err := r.read(ctx, start, end)
+	if f := r.q.followed.Load(); f != nil && f.selection.Watch.Calm(end) {
+		notes, err := r.atHand(ctx, f, start, end)
 		if err == nil {
-			r.result(r.before, end, yield)
+			r.result(f.groups, end, yield)
 		}
 		if !errors.Is(err, errNotKnown) {
 			return notes, err
 		}
 		r.groups, r.found = r.groups[:0], r.found[:0]
+	} else if follower, ok := store.(Follower); ok && r.before != nil {
+		selection, err := follower.Follow(ctx, r.q.selector.LabelMatchers, time.Duration(r.q.window)*time.Millisecond, at)
+		if err != nil {
+			return nil, err
+		}
+		r.q.follow(selection)
 	}
 	return r.search(ctx, store, start, end, yield)
 }
 
-// search answers from a store. What is asked for the second time will be asked
-// for again: its series are followed from then on.
-func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, end int64, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
-	var watch *recent.Watch
-	follower, follows := store.(Follower)
-	if follows = follows && r.before != nil; follows {
-		if watch = r.before.watch; watch == nil || !watch.Calm(end) {
-			watch = follower.Watch(r.q.selector.LabelMatchers, time.UnixMilli(end)) // before the store is asked
-		}
+// follow takes a selection, which may be nil.
+func (q *quickQuery) follow(s *recent.Selection) {
+	if s == nil {
+		q.followed.Store(nil)
+		return
 	}
+	g := q.newGrouper()
+	for _, l := range s.Labels {
+		g.add(l)
+	}
+	q.followed.Store(&followed{grouping: g.grouping, selection: s})
+}
+
+// atHand reads all samples without the store.
+func (r *quickRun) atHand(ctx context.Context, f *followed, start, end int64) (annotations.Annotations, error) {
+	r.groups = append(r.groups, make([]group, len(f.groups))...)
+	for i, l := range f.series {
+		r.found = append(r.found, found{labels: l, group: f.group[i], recent: f.selection.Series[i]})
+	}
+	return r.read(ctx, start, end)
+}
+
+// search reads the samples of a store.
+func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, end int64, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
 	querier, err := store.Querier(start, end)
 	if err != nil {
 		return nil, err
@@ -180,39 +235,23 @@ func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, e
 		l := s.Labels()
 		r.found = append(r.found, found{series: s, labels: l, group: r.group(len(r.found), l)})
 	}
-	of := r.grouping()
-	if watch != of.watch {
-		next := *of
-		next.watch, next.recent = watch, nil
-		if watch != nil {
-			next.recent = follower.Follow(of.series, time.Duration(r.q.window)*time.Millisecond, time.UnixMilli(end))
-		}
-		of = &next
-	}
-	for i, one := range of.recent {
-		r.found[i].recent = one
-	}
 	notes, err := r.read(ctx, start, end)
 	notes.Merge(set.Warnings())
 	if err := errors.Join(err, set.Err(), querier.Close()); err != nil {
 		return notes, err
 	}
-	if of != r.before && len(of.series) <= maxGrouping {
-		r.q.last.Store(of)
+	groups := []labels.Labels(nil)
+	switch {
+	case r.own != nil:
+		groups = r.own.groups
+		if len(r.own.series) <= maxGrouping {
+			r.q.last.Store(&r.own.grouping)
+		}
+	case r.before != nil:
+		groups = r.before.groups
 	}
-	r.result(of, end, yield)
+	r.result(groups, end, yield)
 	return notes, nil
-}
-
-// grouping is of the series that were found.
-func (r *quickRun) grouping() *grouping {
-	if r.own == nil && (r.before == nil || len(r.found) != len(r.before.series)) {
-		r.begin(len(r.found)) // none, or the first of the last time's
-	}
-	if r.own != nil {
-		return r.own
-	}
-	return r.before
 }
 
 // quickRun is one evaluation.
@@ -221,9 +260,8 @@ type quickRun struct {
 	share int // series that are worth a goroutine
 	quickBuffers
 
-	before *grouping      // of the last evaluation, nil for none
-	own    *grouping      // of this one, nil while before is right
-	index  map[string]int // of own's groups, by the values of the labels
+	before *grouping // of the last search, nil for none
+	own    *grouper  // of this one, nil while before is right
 }
 
 // quickBuffers are what an evaluation leaves for the next.
@@ -269,7 +307,7 @@ func (r *quickRun) read(ctx context.Context, start, end int64) (annotations.Anno
 	return notes, err
 }
 
-func (r *quickRun) result(of *grouping, end int64, yield func(promql.Sample, Age)) {
+func (r *quickRun) result(groups []labels.Labels, end int64, yield func(promql.Sample, Age)) {
 	for i := range r.found {
 		f := &r.found[i]
 		g := &r.groups[f.group]
@@ -282,7 +320,7 @@ func (r *quickRun) result(of *grouping, end int64, yield func(promql.Sample, Age
 	}
 	for i := range r.groups {
 		if g := &r.groups[i]; g.any {
-			yield(promql.Sample{T: end, F: g.sum + g.lost, Metric: of.groups[i]}, Age{Time: time.UnixMilli(g.newest), Series: g.oldest})
+			yield(promql.Sample{T: end, F: g.sum + g.lost, Metric: groups[i]}, Age{Time: time.UnixMilli(g.newest), Series: g.oldest})
 		}
 	}
 }
@@ -370,43 +408,20 @@ func (r *quickRun) group(n int, l labels.Labels) int {
 		return r.before.group[n]
 	}
 	if r.own == nil {
-		r.begin(n)
-	}
-	var buf [128]byte
-	key := buf[:0]
-	for _, name := range r.q.by {
-		key = append(append(key, l.Get(name)...), 0xff) // in no UTF-8
-	}
-	i, ok := r.index[string(key)]
-	if !ok {
-		i = len(r.own.groups)
-		r.index[string(key)] = i
-		r.own.groups = append(r.own.groups, r.q.groupLabels(l))
-		r.groups = append(r.groups, group{})
-	}
-	r.own.series, r.own.group = append(r.own.series, l), append(r.own.group, i)
-	return i
-}
-
-// begin makes a grouping of the run's own, with the n series that were as
-// before.
-func (r *quickRun) begin(n int) {
-	r.own, r.index, r.groups = &grouping{}, map[string]int{}, r.groups[:0]
-	for i := range n {
-		r.found[i].group = r.group(i, r.before.series[i])
-	}
-}
-
-// groupLabels are what a series has of the labels.
-func (q *quickQuery) groupLabels(l labels.Labels) labels.Labels {
-	var b labels.ScratchBuilder
-	for i, name := range q.by {
-		if v := l.Get(name); v != "" && !slices.Contains(q.by[:i], name) {
-			b.Add(name, v)
+		r.own, r.groups = r.q.newGrouper(), r.groups[:0]
+		for i := range n {
+			r.found[i].group = r.add(r.before.series[i])
 		}
 	}
-	b.Sort()
-	return b.Labels()
+	return r.add(l)
+}
+
+func (r *quickRun) add(l labels.Labels) int {
+	i := r.own.add(l)
+	if i == len(r.groups) {
+		r.groups = append(r.groups, group{})
+	}
+	return i
 }
 
 // maxQuick bounds the text of the queries that are remembered, in bytes: with

@@ -33,23 +33,29 @@ func (a *appender) Append(given storage.SeriesRef, l labels.Labels, t int64, v f
 
 func (a *appender) AppendHistogram(given storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
 	ref, err := a.Appender.AppendHistogram(given, l, t, h, fh)
-	a.batch.Spoil(given, ref, l)
+	a.batch.Spoil(given, ref, l, t)
 	return ref, err
 }
 
 func (a *appender) AppendHistogramSTZeroSample(given storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
 	ref, err := a.Appender.AppendHistogramSTZeroSample(given, l, t, st, h, fh)
-	a.batch.Spoil(given, ref, l)
+	a.batch.Spoil(given, ref, l, t)
 	return ref, err
 }
 
 func (a *appender) AppendSTZeroSample(given storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
 	ref, err := a.Appender.AppendSTZeroSample(given, l, t, st)
-	a.batch.Spoil(given, ref, l)
+	a.batch.Spoil(given, ref, l, t)
 	return ref, err
 }
 
 func (a *appender) Commit() error { return a.space.seen(committed(&a.batch, a.Appender.Commit())) }
+
+func (a *appender) Rollback() error {
+	err := a.Appender.Rollback()
+	a.batch.Rollback()
+	return err
+}
 
 type appenderV2 struct {
 	storage.AppenderV2
@@ -61,7 +67,7 @@ func (a *appenderV2) Append(given storage.SeriesRef, l labels.Labels, st, t int6
 	ref, err := a.AppenderV2.Append(given, l, st, t, v, h, fh, o)
 	switch {
 	case h != nil || fh != nil:
-		a.batch.Spoil(given, ref, l)
+		a.batch.Spoil(given, ref, l, t)
 	case ref != 0: // also with the error that an exemplar was not taken
 		a.batch.Add(given, ref, l, t, v)
 	}
@@ -69,6 +75,12 @@ func (a *appenderV2) Append(given storage.SeriesRef, l labels.Labels, st, t int6
 }
 
 func (a *appenderV2) Commit() error { return a.space.seen(committed(&a.batch, a.AppenderV2.Commit())) }
+
+func (a *appenderV2) Rollback() error {
+	err := a.AppenderV2.Rollback()
+	a.batch.Rollback()
+	return err
+}
 
 func committed(b *recent.Batch, err error) error {
 	if err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/strata-metrics/strata/pipeline/store/recent"
 )
+
+// maxFollowed is how many series are followed for one question.
+const maxFollowed = 20_000
 
 // Local is the TSDB behind a door: every method answers tsdb.ErrNotReady until
 // the log has been replayed. It is the storage.Storage that the fan-out calls
@@ -163,21 +167,49 @@ func (l *Local) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	return db.Delete(ctx, mint, maxt, ms...)
 }
 
-// follow is Storage.Follow.
-func (l *Local) follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series {
+// follow is Storage.Follow. It takes all series that the head knows, also those
+// without samples in the window, or with none at all since they were rolled back:
+// whoever writes them has their references, by which the TSDB tells of no new
+// series.
+func (l *Local) follow(ctx context.Context, matchers []*labels.Matcher, window time.Duration, now time.Time) (*recent.Selection, error) {
 	db, err := l.get()
 	if err != nil {
-		return make([]*recent.Series, len(series))
+		return nil, err
 	}
-	app := db.AppenderV2(context.Background())
-	defer app.Rollback() //nolint:errcheck // nothing was appended
-	refs := make([]storage.SeriesRef, len(series))
-	if head, ok := app.(storage.GetRef); ok {
-		for i, s := range series {
-			refs[i], _ = head.GetRef(s, s.Hash())
+	watch := l.recent.Watch(matchers, now) // before the store is asked
+	if watch == nil {
+		return nil, nil
+	}
+	index, err := db.Head().Index()
+	if err != nil {
+		return nil, err
+	}
+	defer index.Close() //nolint:errcheck // of memory
+	found, err := tsdb.PostingsForMatchers(ctx, index, matchers...)
+	if err != nil {
+		return nil, err
+	}
+	out := &recent.Selection{Watch: watch}
+	var refs []storage.SeriesRef
+	var b labels.ScratchBuilder
+	for found.Next() {
+		if len(refs) == maxFollowed {
+			return nil, nil
 		}
+		err := index.Series(found.At(), &b, nil)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue // it is just being forgotten
+		}
+		if err != nil {
+			return nil, err
+		}
+		refs, out.Labels = append(refs, found.At()), append(out.Labels, b.Labels())
 	}
-	return l.recent.Follow(refs, window, now)
+	if err := found.Err(); err != nil {
+		return nil, err
+	}
+	out.Series = l.recent.Follow(refs, window, now)
+	return out, nil
 }
 
 // Snapshot writes all blocks, and the head when asked, to dir.

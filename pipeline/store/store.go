@@ -8,6 +8,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -259,20 +260,15 @@ func (s *Storage) ApplyConfig(conf *config.Config) error {
 	return nil
 }
 
-// Follow keeps the newest samples of series at hand, over windows of a length,
-// for who asks for them again and again. It gives nil for a series that is not
-// in the TSDB's head.
-func (s *Storage) Follow(series []labels.Labels, window time.Duration, now time.Time) []*recent.Series {
-	return s.local.follow(series, window, now)
-}
-
-// Watch looks for new series that match. It is nil where it cannot, as while
-// there are remote read endpoints: nobody tells what is new there.
-func (s *Storage) Watch(matchers []*labels.Matcher, now time.Time) *recent.Watch {
+// Follow keeps the newest samples of all series that match at hand, over windows
+// of a length, for who asks for them again and again. It is nil where it cannot:
+// for matchers without a metric name, beyond its bounds, and while there are
+// remote read endpoints, since nobody tells what is new there.
+func (s *Storage) Follow(ctx context.Context, matchers []*labels.Matcher, window time.Duration, now time.Time) (*recent.Selection, error) {
 	if s.readsElsewhere.Load() {
-		return nil
+		return nil, nil
 	}
-	return s.local.recent.Watch(matchers, now)
+	return s.local.follow(ctx, matchers, window, now)
 }
 
 // Retained describes what is kept, as /api/v1/status/runtimeinfo shows it.

@@ -35,8 +35,8 @@ const (
 	maxSamples = 256
 	// maxWatches bounds the questions whose series are watched.
 	maxWatches = 10_000
-	// spare is how far before the window samples are kept, in milliseconds:
-	// whoever asks may be a little behind the newest sample.
+	// spare is how far clocks may be apart, in milliseconds: of those who ask, who
+	// may be that much behind the newest sample, and of those who write.
 	spare = 10_000
 	// forgetAfter is how long series are followed and watched that nobody asks
 	// for.
@@ -58,8 +58,8 @@ type Set struct {
 
 // Follow begins to keep the samples that will come of series, by their
 // references in the store, over windows of a length; it gives one of each, nil
-// for a reference of 0 and where too many are followed. What was committed
-// before is not known of them, so they answer once they have seen one window.
+// where too many are followed. What was committed before is not known of them,
+// so they answer after one window.
 func (s *Set) Follow(refs []storage.SeriesRef, window time.Duration, now time.Time) []*Series {
 	out := make([]*Series, len(refs))
 	s.mu.Lock()
@@ -69,11 +69,11 @@ func (s *Set) Follow(refs []storage.SeriesRef, window time.Duration, now time.Ti
 	next := known
 	for i, ref := range refs {
 		one := next[ref]
-		if one == nil && ref != 0 && len(next) < maxSeries {
+		if one == nil && len(next) < maxSeries {
 			if len(next) == len(known) {
 				next = copied(known)
 			}
-			one = &Series{after: now.UnixMilli(), since: math.MaxInt64}
+			one = &Series{since: now.UnixMilli() + spare}
 			one.read.Store(now.UnixMilli())
 			next[ref] = one
 		}
@@ -135,7 +135,7 @@ func (s *Set) sweep(now time.Time) {
 	s.swept = now
 	oldest := now.Add(-forgetAfter).UnixMilli()
 	series := copied(load(&s.series))
-	maps.DeleteFunc(series, func(_ storage.SeriesRef, one *Series) bool { return one.read.Load() < oldest && one.spoil() })
+	maps.DeleteFunc(series, func(_ storage.SeriesRef, one *Series) bool { return one.read.Load() < oldest && one.end() })
 	watches := map[string][]*Watch{}
 	for name, all := range load(&s.watches) {
 		left := slices.DeleteFunc(slices.Clone(all), func(w *Watch) bool { return w.seen.Load() || w.asked.Load() < oldest && w.see() })
@@ -153,7 +153,7 @@ func (s *Set) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range load(&s.series) {
-		one.spoil()
+		one.end()
 	}
 	for _, all := range load(&s.watches) {
 		for _, w := range all {
@@ -162,6 +162,13 @@ func (s *Set) Clear() {
 	}
 	s.series.Store(nil)
 	s.watches.Store(nil)
+}
+
+// Selection is all series that match a question, until its Watch is calm no more.
+type Selection struct {
+	Watch  *Watch
+	Labels []labels.Labels
+	Series []*Series // of each, nil for one that is not followed
 }
 
 // Watch looks for series that are new.
@@ -222,12 +229,12 @@ func (b *Batch) Add(given, ref storage.SeriesRef, l labels.Labels, t int64, v fl
 }
 
 // Spoil notes that something else than a float sample was given to a series.
-func (b *Batch) Spoil(given, ref storage.SeriesRef, l labels.Labels) {
+func (b *Batch) Spoil(given, ref storage.SeriesRef, l labels.Labels, t int64) {
 	if given != ref {
 		b.perhaps = append(b.perhaps, l)
 	}
 	if one := load(&b.of.series)[ref]; one != nil {
-		one.spoil()
+		one.restart(t)
 	}
 }
 
@@ -243,10 +250,14 @@ func (b *Batch) Commit() {
 // Lost says that it is not known which of the samples the store has.
 func (b *Batch) Lost() {
 	for _, s := range b.samples {
-		s.series.spoil()
+		s.series.restart(s.t)
 	}
 	b.tell()
 }
+
+// Rollback forgets the samples. The store keeps the series that were new, and
+// whoever appends to them next is given no other reference than it gives.
+func (b *Batch) Rollback() { b.tell() }
 
 func (b *Batch) tell() {
 	watches := load(&b.of.watches)
@@ -268,7 +279,6 @@ type Series struct {
 
 	mu     sync.Mutex
 	keep   int64           // ms before the newest
-	after  int64           // ms: samples until then may have come before
 	since  int64           // ms: from here on every sample of the store is in points
 	points []promql.FPoint // oldest first, markers of staleness among them
 }
@@ -279,20 +289,30 @@ func (s *Series) widen(keep int64) {
 	s.keep = max(s.keep, keep)
 }
 
-// spoil forgets what is known; a series that is followed starts again with its
-// next sample. It is always true.
-func (s *Series) spoil() bool {
+// end forgets everything, as no samples will come any more. It is always true.
+func (s *Series) end() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.restart()
+	s.points, s.since = nil, math.MaxInt64
 	return true
 }
 
-func (s *Series) restart() {
+// restart forgets what is known until t, of which the store alone knows what
+// became of it.
+func (s *Series) restart(t int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(t)
+}
+
+func (s *Series) forget(t int64) {
 	if n := len(s.points); n > 0 {
-		s.after = max(s.after, s.points[n-1].T)
+		t = max(t, s.points[n-1].T)
 	}
-	s.points, s.since = s.points[:0], math.MaxInt64
+	if t >= s.since {
+		s.since = t + 1
+	}
+	s.points = s.points[:0]
 }
 
 func (s *Series) push(t int64, v float64) {
@@ -300,15 +320,13 @@ func (s *Series) push(t int64, v float64) {
 	defer s.mu.Unlock()
 	n := len(s.points)
 	switch {
-	case n == 0 && t <= s.after:
+	case t < s.since && n == 0:
 		return
-	case n == 0:
-		s.since = t
-	case t > s.points[n-1].T:
+	case n == 0 || t > s.points[n-1].T:
 	case t == s.points[n-1].T && math.Float64bits(v) == math.Float64bits(s.points[n-1].F):
 		return // the store has taken it once
 	default:
-		s.restart() // out of order: the store alone knows what became of it
+		s.forget(t) // out of order
 		return
 	}
 	if n == cap(s.points) || n >= maxSamples {

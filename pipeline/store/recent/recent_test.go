@@ -45,13 +45,15 @@ func times(s *Series, from, to int64) []int64 {
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	var set Set
-	commit(&set, 7, 10) // nobody follows it
-	s := follow(&set, 7, start)
-	require.Nil(t, times(s, 0, 100), "nothing is known")
+	commit(&set, 7, 5)          // nobody follows it
+	s := follow(&set, 7, start) // known from 10 s on
+	require.Nil(t, times(s, 0, 100))
+	require.Nil(t, times(s, 9, 100), "what was before is not known")
+	require.Equal(t, []int64{}, times(s, 10, 100), "there was nothing since")
 	commit(&set, 8, 15) // another one
-	commit(&set, 7, 20, 30, 40)
-	require.Nil(t, times(s, 19, 100), "what was before is not known")
-	require.Equal(t, []int64{20, 30, 40}, times(s, 20, 100))
+	commit(&set, 7, 8, 20, 30, 40)
+	require.Nil(t, times(s, 9, 100))
+	require.Equal(t, []int64{20, 30, 40}, times(s, 10, 100))
 	require.Equal(t, []int64{30, 40}, times(s, 21, 40))
 	require.Equal(t, []int64{30}, times(s, 21, 39))
 	require.Equal(t, []int64{}, times(s, 21, 29))
@@ -63,7 +65,7 @@ func TestSamples(t *testing.T) {
 	require.Equal(t, []int64{40}, times(s, 31, 60), "not committed")
 	b.Commit()
 	require.Equal(t, []int64{40}, times(s, 31, 60), "a marker is no sample")
-	require.Equal(t, []int64{}, times(s, 41, 60), "and nothing else")
+	require.Equal(t, []int64{}, times(s, 41, 60))
 }
 
 func TestKept(t *testing.T) {
@@ -72,7 +74,7 @@ func TestKept(t *testing.T) {
 	s := follow(&set, 7, start)
 	for n := range int64(1000) {
 		commit(&set, 7, n*5)
-		if end := n * 5; end >= 70 {
+		if end := n * 5; end >= 75 {
 			require.Len(t, times(s, end-60, end), 13)
 			require.Len(t, times(s, end-65, end-5), 13, "also of a moment ago")
 		}
@@ -101,13 +103,16 @@ func TestKept(t *testing.T) {
 // What is not in order, or may not be in the store, is the store's to tell.
 func TestSpoiled(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(*Set){
-		"out of order":              func(s *Set) { commit(s, 7, 25) },
-		"another value of its time": func(s *Set) { b := s.Batch(); b.Add(7, 7, labels.EmptyLabels(), 30_000, 1); b.Commit() },
-		"histogram":                 func(s *Set) { b := s.Batch(); b.Spoil(7, 7, labels.EmptyLabels()) },
-		"failed commit":             func(s *Set) { b := s.Batch(); b.Add(7, 7, labels.EmptyLabels(), 40_000, 40); b.Lost() },
-		"deleted":                   func(s *Set) { s.Clear() },
-		"forgotten":                 func(s *Set) { s.Follow(nil, time.Minute, start.Add(forgetAfter+time.Hour)) },
+	for name, c := range map[string]struct {
+		spoil func(*Set)
+		known int64 // from then on, in seconds
+	}{
+		"out of order":              {func(s *Set) { commit(s, 7, 25) }, 31},
+		"another value of its time": {func(s *Set) { b := s.Batch(); b.Add(7, 7, labels.EmptyLabels(), 30_000, 1); b.Commit() }, 31},
+		"histogram":                 {func(s *Set) { b := s.Batch(); b.Spoil(7, 7, labels.EmptyLabels(), 35_000) }, 36},
+		"failed commit":             {func(s *Set) { b := s.Batch(); b.Add(7, 7, labels.EmptyLabels(), 40_000, 40); b.Lost() }, 41},
+		"deleted":                   {func(s *Set) { s.Clear() }, 1 << 40},
+		"forgotten":                 {func(s *Set) { s.Follow(nil, time.Minute, start.Add(forgetAfter+time.Hour)) }, 1 << 40},
 	} {
 		var set Set
 		s := follow(&set, 7, start)
@@ -115,20 +120,20 @@ func TestSpoiled(t *testing.T) {
 		commit(&set, 7, 30) // the same once more
 		require.Equal(t, []int64{10, 20, 30}, times(s, 10, 100), name)
 		s.read.Store(start.UnixMilli())
-		spoil(&set)
+		c.spoil(&set)
 		require.Nil(t, times(s, 10, 100), name)
-		again := follow(&set, 7, start.Add(30*time.Second))
 		commit(&set, 7, 28) // out of order again
 		commit(&set, 7, 50)
-		require.Nil(t, times(again, 49, 100), name)
-		require.Equal(t, []int64{50}, times(again, 50, 100), name)
+		require.Nil(t, times(s, c.known-1, 100), name)
+		if c.known < 50 {
+			require.Equal(t, []int64{50}, times(s, c.known+1, 100), name)
+		}
 	}
 }
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	var set Set
-	require.Equal(t, []*Series{nil}, set.Follow([]storage.SeriesRef{0}, time.Minute, start), "not in the store")
 	refs := make([]storage.SeriesRef, maxSeries+1)
 	for i := range refs {
 		refs[i] = storage.SeriesRef(i + 1)
@@ -156,8 +161,9 @@ func TestWatch(t *testing.T) {
 	}{
 		"new":               {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Commit() }, false},
 		"under another ref": {func(s *Set) { b := s.Batch(); b.Add(3, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Commit() }, false},
-		"histogram":         {func(s *Set) { b := s.Batch(); b.Spoil(0, 9, x("namespace", "a", "pod", "q")); b.Commit() }, false},
+		"histogram":         {func(s *Set) { b := s.Batch(); b.Spoil(0, 9, x("namespace", "a", "pod", "q"), 1); b.Commit() }, false},
 		"perhaps committed": {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Lost() }, false},
+		"rolled back":       {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Rollback() }, false},
 		"not committed":     {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "a", "pod", "q"), 1, 1) }, true},
 		"known":             {func(s *Set) { b := s.Batch(); b.Add(9, 9, x("namespace", "a", "pod", "q"), 1, 1); b.Commit() }, true},
 		"elsewhere":         {func(s *Set) { b := s.Batch(); b.Add(0, 9, x("namespace", "b", "pod", "q"), 1, 1); b.Commit() }, true},
