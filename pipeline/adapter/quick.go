@@ -177,7 +177,8 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 	end := at.UnixMilli()
 	start := end - r.q.window // not in the range any more
 	r.before = r.q.last.Load()
-	if f := r.q.followed.Load(); f != nil && f.selection.Watch.Calm(end) {
+	f := r.q.followed.Load()
+	if f != nil && f.selection.Watch.Calm(end) {
 		notes, err := r.atHand(ctx, f, start, end)
 		if err == nil {
 			r.result(f.groups, end, yield)
@@ -191,22 +192,23 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 		if err != nil {
 			return nil, err
 		}
-		r.q.follow(selection)
+		f = r.q.follow(selection)
 	}
-	return r.search(ctx, store, start, end, yield)
+	return r.search(ctx, store, f, start, end, yield)
 }
 
 // follow takes a selection, which may be nil.
-func (q *quickQuery) follow(s *recent.Selection) {
-	if s == nil {
-		q.followed.Store(nil)
-		return
+func (q *quickQuery) follow(s *recent.Selection) *followed {
+	var f *followed
+	if s != nil {
+		g := q.newGrouper()
+		for _, l := range s.Labels {
+			g.add(l)
+		}
+		f = &followed{grouping: g.grouping, selection: s}
 	}
-	g := q.newGrouper()
-	for _, l := range s.Labels {
-		g.add(l)
-	}
-	q.followed.Store(&followed{grouping: g.grouping, selection: s})
+	q.followed.Store(f)
+	return f
 }
 
 // atHand reads all samples without the store.
@@ -218,8 +220,9 @@ func (r *quickRun) atHand(ctx context.Context, f *followed, start, end int64) (a
 	return r.read(ctx, start, end)
 }
 
-// search reads the samples of a store.
-func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, end int64, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
+// search reads the samples of a store, but for those that are at hand: when pods
+// come, the others' are.
+func (r *quickRun) search(ctx context.Context, store storage.Queryable, f *followed, start, end int64, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
 	querier, err := store.Querier(start, end)
 	if err != nil {
 		return nil, err
@@ -230,10 +233,11 @@ func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, e
 	if r.before != nil {
 		r.groups = append(r.groups, make([]group, len(r.before.groups))...)
 	}
+	known := walk{of: f}
 	for set.Next() {
 		s := set.At()
 		l := s.Labels()
-		r.found = append(r.found, found{series: s, labels: l, group: r.group(len(r.found), l)})
+		r.found = append(r.found, found{series: s, labels: l, group: r.group(len(r.found), l), recent: known.next(l)})
 	}
 	notes, err := r.read(ctx, start, end)
 	notes.Merge(set.Warnings())
@@ -252,6 +256,31 @@ func (r *quickRun) search(ctx context.Context, store storage.Queryable, start, e
 	}
 	r.result(groups, end, yield)
 	return notes, nil
+}
+
+// walk finds, of the series that a store gives, those that are followed. Both are
+// in the order of the store's references.
+type walk struct {
+	of     *followed // may be nil
+	at     int
+	misses int
+}
+
+// maxMisses is how many series may be none of them until no more are looked for.
+const maxMisses = 8
+
+func (w *walk) next(l labels.Labels) *recent.Series {
+	if w.of == nil || w.misses > maxMisses {
+		return nil
+	}
+	for i := w.at; i < len(w.of.series); i++ {
+		if labels.Equal(w.of.series[i], l) {
+			w.at = i + 1
+			return w.of.selection.Series[i]
+		}
+	}
+	w.misses++
+	return nil
 }
 
 // quickRun is one evaluation.
