@@ -34,7 +34,7 @@ const (
 
 // How the APIs are asked.
 const (
-	latencyRate = 50 // requests a second
+	latencyRate = 50          // requests a second
 	latencyTime = time.Minute // at 10 a second, six are the slowest hundredth
 	closedTime  = 10 * time.Second
 	settleTime  = 80 * time.Second // the rule's window is a minute

@@ -35,6 +35,8 @@ func (b *bench) stores(ctx context.Context) error {
 	b.report.Note("core_store: longest of 20 rounds, in which all nodes are written once; readers ask for 100 pods all the time")
 	b.report.Add(figure.Figure{Name: "core_store_write", Ours: ours["max-write-ns"] / 1e6, Peer: peer["max-write-ns"] / 1e6, Goal: 0.1, Bound: bound, Unit: "ms"})
 	b.report.Add(figure.Figure{Name: "core_store_read_p99", Ours: ours["p99-read-ns"] / 1e6, Peer: peer["p99-read-ns"] / 1e6, Unit: "ms"})
+	b.report.Add(figure.Figure{Name: "core_store_read_p50", Ours: ours["p50-read-ns"] / 1e6, Peer: figure.Unknown(), Unit: "ms"})
+	b.report.Add(figure.Figure{Name: "core_store_wait_max", Ours: ours["max-wait-ns"] / 1e6, Peer: figure.Unknown(), Unit: "ms"})
 	b.report.Add(figure.Figure{Name: "core_store_read_max", Ours: ours["max-read-ns"] / 1e6, Peer: peer["max-read-ns"] / 1e6, Goal: 1, Bound: figure.AtMost, Unit: "ms"})
 	return nil
 }
