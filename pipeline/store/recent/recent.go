@@ -38,10 +38,12 @@ const (
 	// spare is how far clocks may be apart, in milliseconds: of those who ask, who
 	// may be that much behind the newest sample, and of those who write.
 	spare = 10_000
-	// forgetAfter is how long series are followed and watched that nobody asks
-	// for.
-	forgetAfter = 10 * time.Minute
-	sweepEvery  = time.Minute
+	// forgetAfter and unwatchAfter are how long series are followed and watched
+	// for that nobody asks for. Where pods come and go, the matchers that name
+	// them are of no use soon, and large.
+	forgetAfter  = 10 * time.Minute
+	unwatchAfter = 2 * time.Minute
+	sweepEvery   = time.Minute
 )
 
 // Set is what is followed and watched. The zero value has nothing. It is safe for
@@ -133,12 +135,12 @@ func (s *Set) sweep(now time.Time) {
 		return
 	}
 	s.swept = now
-	oldest := now.Add(-forgetAfter).UnixMilli()
+	oldest, unwatched := now.Add(-forgetAfter).UnixMilli(), now.Add(-unwatchAfter).UnixMilli()
 	series := copied(load(&s.series))
 	maps.DeleteFunc(series, func(_ storage.SeriesRef, one *Series) bool { return one.read.Load() < oldest && one.end() })
 	watches := map[string][]*Watch{}
 	for name, all := range load(&s.watches) {
-		left := slices.DeleteFunc(slices.Clone(all), func(w *Watch) bool { return w.seen.Load() || w.asked.Load() < oldest && w.see() })
+		left := slices.DeleteFunc(slices.Clone(all), func(w *Watch) bool { return w.seen.Load() || w.asked.Load() < unwatched && w.see() })
 		if len(left) > 0 {
 			watches[name] = left
 		}

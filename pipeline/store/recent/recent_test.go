@@ -173,7 +173,7 @@ func TestWatch(t *testing.T) {
 			b.Commit()
 		}, true},
 		"deleted":            {(*Set).Clear, false},
-		"not asked for long": {func(s *Set) { s.Watch(matchers, start.Add(forgetAfter+time.Hour)) }, false},
+		"not asked for long": {func(s *Set) { s.Watch(matchers, start.Add(unwatchAfter+time.Minute)) }, false},
 		"asked by another":   {func(s *Set) { require.NotNil(t, s.Watch(matchers, start)) }, true},
 	} {
 		var set Set
