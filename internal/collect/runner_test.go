@@ -96,7 +96,9 @@ func TestRunnerKeepsFailuresApart(t *testing.T) {
 
 // burn uses a millisecond of its thread's processor time.
 func burn() {
+	turns := 0
 	for start := threadTime(); threadTime()-start < time.Millisecond; {
+		turns++
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,68 +108,6 @@ func (g *group) add(v float64) {
 	g.sum = t
 }
 
-// maxGrouping is how many series a grouping is remembered of, at some 50 bytes
-// each; their labels are the store's.
-const maxGrouping = 20_000
-
-// grouping says which series go into which sample of the result. Once it is
-// complete, it is never changed: evaluations that run side by side share it.
-type grouping struct {
-	series []labels.Labels // in the order in which the store gave them
-	group  []int           // of each
-	groups []labels.Labels // what they have of the labels
-}
-
-// grouper makes one.
-type grouper struct {
-	grouping
-	by    []string
-	index map[string]int // of groups, by the values of the labels
-}
-
-func (q *quickQuery) newGrouper() *grouper { return &grouper{by: q.by, index: map[string]int{}} }
-
-// add gives the group of a series.
-func (g *grouper) add(l labels.Labels) int {
-	var buf [128]byte
-	key := buf[:0]
-	for _, name := range g.by {
-		key = append(append(key, l.Get(name)...), 0xff) // in no UTF-8
-	}
-	i, ok := g.index[string(key)]
-	if !ok {
-		i = len(g.groups)
-		g.index[string(key)] = i
-		g.groups = append(g.groups, groupLabels(l, g.by))
-	}
-	g.series, g.group = append(g.series, l), append(g.group, i)
-	return i
-}
-
-// groupLabels are what a series has of some labels.
-func groupLabels(l labels.Labels, by []string) labels.Labels {
-	var b labels.ScratchBuilder
-	for i, name := range by {
-		if v := l.Get(name); v != "" && !slices.Contains(by[:i], name) {
-			b.Add(name, v)
-		}
-	}
-	b.Sort()
-	return b.Labels()
-}
-
-// Follower is a store that keeps the newest samples of series at hand.
-type Follower interface {
-	// Follow gives all series that match, nil where it does not follow them.
-	Follow(ctx context.Context, matchers []*labels.Matcher, window time.Duration, now time.Time) (*recent.Selection, error)
-}
-
-// followed is the series of a query whose samples are at hand.
-type followed struct {
-	grouping
-	selection *recent.Selection
-}
-
 // evaluate answers from the samples at hand, or from a store. What is asked for
 // the second time will be asked for again: its series are followed.
 func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at time.Time, yield func(promql.Sample, Age)) (annotations.Annotations, error) {
@@ -195,20 +132,6 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 		f = r.q.follow(selection)
 	}
 	return r.search(ctx, store, f, start, end, yield)
-}
-
-// follow takes a selection, which may be nil.
-func (q *quickQuery) follow(s *recent.Selection) *followed {
-	var f *followed
-	if s != nil {
-		g := q.newGrouper()
-		for _, l := range s.Labels {
-			g.add(l)
-		}
-		f = &followed{grouping: g.grouping, selection: s}
-	}
-	q.followed.Store(f)
-	return f
 }
 
 // atHand reads all samples without the store.
@@ -256,31 +179,6 @@ func (r *quickRun) search(ctx context.Context, store storage.Queryable, f *follo
 	}
 	r.result(groups, end, yield)
 	return notes, nil
-}
-
-// walk finds, of the series that a store gives, those that are followed. Both are
-// in the order of the store's references.
-type walk struct {
-	of     *followed // may be nil
-	at     int
-	misses int
-}
-
-// maxMisses is how many series may be none of them until no more are looked for.
-const maxMisses = 8
-
-func (w *walk) next(l labels.Labels) *recent.Series {
-	if w.of == nil || w.misses > maxMisses {
-		return nil
-	}
-	for i := w.at; i < len(w.of.series); i++ {
-		if labels.Equal(w.of.series[i], l) {
-			w.at = i + 1
-			return w.of.selection.Series[i]
-		}
-	}
-	w.misses++
-	return nil
 }
 
 // quickRun is one evaluation.
