@@ -222,22 +222,25 @@ func (s *Set) Batch() Batch { return Batch{of: s} }
 // Add notes a sample that the store has taken: the reference by which it was
 // given, that which the store gave back, and t in milliseconds.
 func (b *Batch) Add(given, ref storage.SeriesRef, l labels.Labels, t int64, v float64) {
-	if given != ref {
-		b.perhaps = append(b.perhaps, l)
-	}
-	if one := load(&b.of.series)[ref]; one != nil {
+	if one := b.note(given, ref, l); one != nil {
 		b.samples = append(b.samples, sample{one, t, v})
 	}
 }
 
 // Spoil notes that something else than a float sample was given to a series.
 func (b *Batch) Spoil(given, ref storage.SeriesRef, l labels.Labels, t int64) {
+	if one := b.note(given, ref, l); one != nil {
+		one.restart(t)
+	}
+}
+
+// note remembers a series that may be new, and gives the one that is followed,
+// nil for none.
+func (b *Batch) note(given, ref storage.SeriesRef, l labels.Labels) *Series {
 	if given != ref {
 		b.perhaps = append(b.perhaps, l)
 	}
-	if one := load(&b.of.series)[ref]; one != nil {
-		one.restart(t)
-	}
+	return load(&b.of.series)[ref]
 }
 
 // Commit gives the samples to their series, once the store has committed them,

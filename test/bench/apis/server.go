@@ -199,10 +199,7 @@ func (s *stack) settle(ctx context.Context) error {
 				return err
 			}
 			defer c.Close()
-			r, err := load.Fixed(ctx, c, 0.2, settleTime)
-			if err == nil && r.Failed > 0 {
-				err = fmt.Errorf("%d of %d answers of %d objects failed: %w", r.Failed, r.Sent, objects, r.Err)
-			}
+			_, err = fixed(ctx, c, objects, 0.2, settleTime)
 			return err
 		})
 	}
@@ -315,7 +312,12 @@ func (s *stack) ask(ctx context.Context, user string, objects int, url string, r
 	if _, err := load.Fixed(ctx, c, rate, 2*time.Second); err != nil { // connection, caches
 		return nil, err
 	}
-	r, err := load.Fixed(ctx, c, rate, latencyTime)
+	return fixed(ctx, c, objects, rate, latencyTime)
+}
+
+// fixed asks at a rate for a time, and fails where an answer does.
+func fixed(ctx context.Context, c *load.Client, objects int, rate float64, d time.Duration) (*load.Result, error) {
+	r, err := load.Fixed(ctx, c, rate, d)
 	if err == nil && r.Failed > 0 {
 		err = fmt.Errorf("%d of %d answers of %d objects failed: %w", r.Failed, r.Sent, objects, r.Err)
 	}
