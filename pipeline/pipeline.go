@@ -88,7 +88,7 @@ type Options struct {
 	// Logger receives one line per event; nil discards.
 	Logger *slog.Logger
 	// Registry receives the metrics of all stages; nil means a new one.
-	Registry *prometheus.Registry
+	Registry query.Registry
 }
 
 // Pipeline is one set of stages.

@@ -69,15 +69,17 @@ func run(ctx context.Context, args []string) error {
 	logger := f.web.Logger()
 
 	// Dashboards ask for node_exporter_build_info.
-	registry := prometheus.NewRegistry()
-	if !*f.noSelf {
-		registry = serve.NewRegistry(strings.ReplaceAll(program, "-", "_"))
-	}
-	registry.MustRegister(versioncollector.NewCollector("node_exporter"))
-	options.Logger, options.Registry, options.MaxRequests = logger, registry, *f.requests
+	build := versioncollector.NewCollector("node_exporter")
+	options.Logger, options.MaxRequests = logger, *f.requests
 	var own prometheus.Registerer
-	if !*f.noSelf {
-		own = registry
+	if *f.noSelf {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(build)
+		options.Registry = registry
+	} else {
+		registry := serve.NewRegistry(strings.ReplaceAll(program, "-", "_"))
+		registry.MustRegister(build)
+		options.Registry, own = registry, registry
 	}
 	options.Registerer = own
 	exporter, err := node.New(options)

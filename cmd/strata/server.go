@@ -19,7 +19,6 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
@@ -178,7 +177,7 @@ func (f *pipelineFlags) defaults(e *env) discover.Defaults {
 
 // options turns the flags into those of a pipeline, all but where its
 // configuration comes from. Its errors are usage errors.
-func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Logger, reg *prometheus.Registry) (pipeline.Options, error) {
+func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Logger, reg *serve.Registry) (pipeline.Options, error) {
 	o := pipeline.Options{
 		Storage: store.Options{
 			Dir:              f.dir,
@@ -283,7 +282,7 @@ func (f *pipelineFlags) prefix(external *url.URL) string {
 }
 
 // server makes the HTTP server, without routes yet.
-func (f *pipelineFlags) server(logger *slog.Logger, reg *prometheus.Registry) (*serve.Server, error) {
+func (f *pipelineFlags) server(logger *slog.Logger, reg *serve.Registry) (*serve.Server, error) {
 	o := f.web.Options("strata", logger, reg)
 	o.ReadTimeout = time.Duration(f.readTimeout)
 	connections := netconnlimit.NewSharedSemaphore(f.maxConns)
@@ -292,7 +291,7 @@ func (f *pipelineFlags) server(logger *slog.Logger, reg *prometheus.Registry) (*
 }
 
 // route gives a server the page and the routes of a pipeline.
-func (f *pipelineFlags) route(s *serve.Server, p *pipeline.Pipeline, prefix string, reg *prometheus.Registry) error {
+func (f *pipelineFlags) route(s *serve.Server, p *pipeline.Pipeline, prefix string, reg *serve.Registry) error {
 	home, err := page.New(page.Options{Prefix: prefix})
 	if err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"golang.org/x/sync/errgroup"
@@ -126,7 +125,7 @@ func (u *up) run(ctx context.Context) (err error) {
 
 // answer makes what answers from the pipeline: the page and PromQL, with a
 // cluster its metrics APIs, and KEDA.
-func (u *up) answer(s *serve.Server, p *pipeline.Pipeline, external *url.URL, reg *prometheus.Registry) (*adapterAPI, *kedaScaler, error) {
+func (u *up) answer(s *serve.Server, p *pipeline.Pipeline, external *url.URL, reg *serve.Registry) (*adapterAPI, *kedaScaler, error) {
 	if err := u.pipeline.route(s, p, u.pipeline.prefix(external), reg); err != nil {
 		return nil, nil, err
 	}

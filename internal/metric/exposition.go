@@ -110,10 +110,16 @@ func (h *handler) compose(e *exposition, a answer) {
 // batch's own. What could be gathered is served: an incomplete view of
 // ourselves must not cost the scraper the rest.
 func (h *handler) gather(e *exposition, a answer) []*dto.MetricFamily {
-	if h.Registry == nil {
+	var families []*dto.MetricFamily
+	var err error
+	switch g := h.Registry.(type) {
+	case nil:
 		return nil
+	case BatchGatherer:
+		families, err = g.GatherInto(e.batch)
+	default:
+		families, err = g.Gather()
 	}
-	families, err := h.Registry.Gather()
 	if err != nil {
 		h.incomplete("gathering", err)
 	}

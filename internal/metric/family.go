@@ -121,6 +121,11 @@ func NewGauge(name, help string, labels ...string) *Family {
 	return mustNew(Spec{Name: name, Help: help, Type: Gauge, Labels: labels})
 }
 
+// NewSummary declares a summary, see NewCounter.
+func NewSummary(name, help string, labels ...string) *Family {
+	return mustNew(Spec{Name: name, Help: help, Type: Summary, Labels: labels})
+}
+
 // NewUntyped declares a family whose type its source does not know, see
 // NewCounter.
 func NewUntyped(name, help string, labels ...string) *Family {

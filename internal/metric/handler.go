@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // HandlerOptions says what a /metrics endpoint serves.
@@ -30,7 +31,7 @@ type HandlerOptions struct {
 	// line that ends the exposition. nil means that this is not offered.
 	WriteOpenMetrics func(io.Writer) error
 	// Registry is client_golang's registry with the process's own metrics,
-	// served among those of the batch. nil means none.
+	// served among those of the batch; best a BatchGatherer. nil means none.
 	Registry prometheus.Gatherer
 	// Registerer gets promhttp_metric_handler_*, the metrics of the handler
 	// itself. nil means they are not kept.
@@ -43,6 +44,13 @@ type HandlerOptions struct {
 	// TimeoutOffset is taken off the time in the scraper's header
 	// X-Prometheus-Scrape-Timeout-Seconds, for the way back. 0 means 0.5 s.
 	TimeoutOffset time.Duration
+}
+
+// BatchGatherer is a gatherer that can give some of its families to a batch,
+// which takes less time than messages do. The rest it gathers.
+type BatchGatherer interface {
+	prometheus.Gatherer
+	GatherInto(*Batch) ([]*dto.MetricFamily, error)
 }
 
 // Handler serves a batch and a registry as promhttp serves a registry: in the

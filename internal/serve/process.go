@@ -7,103 +7,83 @@ import (
 	"math"
 	"os"
 	"strconv"
-	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+
+	"github.com/strata-metrics/strata/internal/metric"
 )
 
-// processCollector says of this process what client_golang's collector says,
-// under the same names, for a tenth of its time: that one reads all of
-// /proc/stat for the time of the boot, and takes apart whole files, at every
-// scrape.
-type processCollector struct {
-	cpu, openFDs, maxFDs, virtual, maxVirtual, resident, start, received, transmitted *prometheus.Desc
+// processSelf says of this process what client_golang's collector says, under
+// the same names, for a tenth of its time: that one reads all of /proc/stat for
+// the time of the boot, and takes apart whole files, at every scrape. It is not
+// safe for concurrent use.
+type processSelf struct {
+	cpu, openFDs, maxFDs, virtual, maxVirtual, resident, start, received, transmitted *metric.Family
 
-	mu   sync.Mutex // guards what follows
 	buf  []byte
 	boot float64 // Unix seconds, 0 when not known yet
 }
 
-func newProcessCollector() *processCollector {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("process_"+name, help, nil, nil)
-	}
-	return &processCollector{
-		cpu:         desc("cpu_seconds_total", "Processor time of this process, user and system, in seconds."),
-		openFDs:     desc("open_fds", "File descriptors that are open."),
-		maxFDs:      desc("max_fds", "File descriptors that may be open."),
-		virtual:     desc("virtual_memory_bytes", "Size of the address space in bytes."),
-		maxVirtual:  desc("virtual_memory_max_bytes", "Bound on the address space in bytes."),
-		resident:    desc("resident_memory_bytes", "Resident memory in bytes."),
-		start:       desc("start_time_seconds", "When this process began, in Unix seconds."),
-		received:    desc("network_receive_bytes_total", "Bytes of IP packets received in the network namespace of this process."),
-		transmitted: desc("network_transmit_bytes_total", "Bytes of IP packets sent in the network namespace of this process."),
+func newProcessSelf() processSelf {
+	return processSelf{
+		cpu:         metric.NewCounter("process_cpu_seconds_total", "Processor time of this process, user and system, in seconds."),
+		openFDs:     metric.NewGauge("process_open_fds", "File descriptors that are open."),
+		maxFDs:      metric.NewGauge("process_max_fds", "File descriptors that may be open."),
+		virtual:     metric.NewGauge("process_virtual_memory_bytes", "Size of the address space in bytes."),
+		maxVirtual:  metric.NewGauge("process_virtual_memory_max_bytes", "Bound on the address space in bytes."),
+		resident:    metric.NewGauge("process_resident_memory_bytes", "Resident memory in bytes."),
+		start:       metric.NewGauge("process_start_time_seconds", "When this process began, in Unix seconds."),
+		received:    metric.NewCounter("process_network_receive_bytes_total", "Bytes of IP packets received in the network namespace of this process."),
+		transmitted: metric.NewCounter("process_network_transmit_bytes_total", "Bytes of IP packets sent in the network namespace of this process."),
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (c *processCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		c.cpu, c.openFDs, c.maxFDs, c.virtual, c.maxVirtual, c.resident, c.start, c.received, c.transmitted,
-	} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector. What the system does not tell is
-// left out.
-func (c *processCollector) Collect(ch chan<- prometheus.Metric) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
-	counter := func(d *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v)
-	}
-	if data, err := c.read("/proc/self/stat"); err == nil {
+// collect adds what the system tells; the rest is left out.
+func (p *processSelf) collect(b *metric.Batch) {
+	if data, err := p.read("/proc/self/stat"); err == nil {
 		if s, err := parseProcessStat(data); err == nil {
-			counter(c.cpu, s.cpu)
-			gauge(c.virtual, s.virtual)
-			gauge(c.resident, s.resident*float64(os.Getpagesize()))
-			if c.boot == 0 {
-				c.boot = c.bootTime()
+			b.Add(p.cpu, s.cpu)
+			b.Add(p.virtual, s.virtual)
+			b.Add(p.resident, s.resident*float64(os.Getpagesize()))
+			if p.boot == 0 {
+				p.boot = p.bootTime()
 			}
-			if c.boot != 0 {
-				gauge(c.start, c.boot+s.start)
+			if p.boot != 0 {
+				b.Add(p.start, p.boot+s.start)
 			}
 		}
 	}
 	if n, err := openDescriptors(); err == nil {
-		gauge(c.openFDs, float64(n))
+		b.Add(p.openFDs, float64(n))
 	}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		gauge(c.maxFDs, float64(limit.Cur))
+		b.Add(p.maxFDs, float64(limit.Cur))
 	}
 	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil {
-		gauge(c.maxVirtual, float64(limit.Cur))
+		b.Add(p.maxVirtual, float64(limit.Cur))
 	}
-	if data, err := c.read("/proc/self/net/netstat"); err == nil {
+	if data, err := p.read("/proc/self/net/netstat"); err == nil {
 		if in, out, ok := parseOctets(data); ok {
-			counter(c.received, in)
-			counter(c.transmitted, out)
+			b.Add(p.received, in)
+			b.Add(p.transmitted, out)
 		}
 	}
 }
 
 // read gives a file of /proc, valid until the next call.
-func (c *processCollector) read(path string) ([]byte, error) {
+func (p *processSelf) read(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	c.buf = c.buf[:0]
+	p.buf = p.buf[:0]
 	for {
-		if len(c.buf) == cap(c.buf) {
-			c.buf = append(c.buf, make([]byte, 4096)...)[:len(c.buf)]
+		if len(p.buf) == cap(p.buf) {
+			p.buf = append(p.buf, make([]byte, 4096)...)[:len(p.buf)]
 		}
-		n, err := unix.Read(fd, c.buf[len(c.buf):cap(c.buf)])
+		n, err := unix.Read(fd, p.buf[len(p.buf):cap(p.buf)])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -111,9 +91,9 @@ func (c *processCollector) read(path string) ([]byte, error) {
 			return nil, fmt.Errorf("reading %s: %w", path, err)
 		}
 		if n == 0 {
-			return c.buf, nil
+			return p.buf, nil
 		}
-		c.buf = c.buf[:len(c.buf)+n]
+		p.buf = p.buf[:len(p.buf)+n]
 	}
 }
 
@@ -128,25 +108,32 @@ type processStat struct{ cpu, start, virtual, resident float64 }
 
 func parseProcessStat(data []byte) (processStat, error) {
 	// The name, in brackets, may have spaces and brackets.
-	f := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	rest := data[bytes.LastIndexByte(data, ')')+1:]
 	const utime, stime, starttime, vsize, rss = 11, 12, 19, 20, 21
-	if len(f) <= rss {
-		return processStat{}, errors.New("stat is too short")
-	}
 	var v [rss + 1]float64
-	for _, place := range []int{utime, stime, starttime, vsize, rss} {
-		n, err := strconv.ParseUint(string(f[place]), 10, 64)
-		if err != nil {
-			return processStat{}, fmt.Errorf("stat: %w", err)
+	place := 0
+	for f := range bytes.FieldsSeq(rest) {
+		switch place {
+		case utime, stime, starttime, vsize, rss:
+			n, err := strconv.ParseUint(string(f), 10, 64)
+			if err != nil {
+				return processStat{}, fmt.Errorf("stat: %w", err)
+			}
+			v[place] = float64(n)
 		}
-		v[place] = float64(n)
+		if place++; place > rss {
+			break
+		}
+	}
+	if place <= rss {
+		return processStat{}, errors.New("stat is too short")
 	}
 	return processStat{cpu: (v[utime] + v[stime]) / userHZ, start: v[starttime] / userHZ, virtual: v[vsize], resident: v[rss]}, nil
 }
 
 // bootTime is the line btime of /proc/stat, 0 when there is none.
-func (c *processCollector) bootTime() float64 {
-	data, err := c.read("/proc/stat")
+func (p *processSelf) bootTime() float64 {
+	data, err := p.read("/proc/stat")
 	if err != nil {
 		return 0
 	}

@@ -3,39 +3,8 @@ package serve
 import (
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/stretchr/testify/require"
 )
-
-// The names, types and, where they hold still, values are client_golang's.
-func TestProcessCollector(t *testing.T) {
-	t.Parallel()
-	gather := func(c prometheus.Collector) map[string]float64 {
-		r := prometheus.NewPedanticRegistry()
-		r.MustRegister(c)
-		families, err := r.Gather()
-		require.NoError(t, err)
-		values := map[string]float64{}
-		for _, f := range families {
-			m := f.GetMetric()[0]
-			values[f.GetName()+" "+f.GetType().String()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-		return values
-	}
-	ours, theirs := gather(newProcessCollector()), gather(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for name, want := range theirs {
-		require.Contains(t, ours, name)
-		switch name {
-		case "process_max_fds GAUGE", "process_virtual_memory_max_bytes GAUGE", "process_start_time_seconds GAUGE":
-			require.InEpsilon(t, want, ours[name], 1e-9, name)
-		case "process_resident_memory_bytes GAUGE", "process_virtual_memory_bytes GAUGE":
-			require.InEpsilon(t, want, ours[name], 0.5, name)
-		}
-	}
-	require.Len(t, ours, len(theirs))
-	require.Positive(t, ours["process_open_fds GAUGE"])
-}
 
 func TestParseProcess(t *testing.T) {
 	t.Parallel()

@@ -13,8 +13,6 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
@@ -109,16 +107,4 @@ func (f *Flags) Logger() *slog.Logger { return promslog.New(&f.log) }
 // Options is a server's Options as the flags ask for.
 func (f *Flags) Options(name string, logger *slog.Logger, registry prometheus.Registerer) Options {
 	return Options{Name: name, Listen: f.listen, SystemdSocket: f.socket, WebConfigFile: f.config, PProf: f.pprof, Logger: logger, Registry: registry}
-}
-
-// NewRegistry makes a registry with the metrics of the Go runtime, of the
-// process, and PROGRAM_build_info.
-func NewRegistry(program string) *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(
-		collectors.NewGoCollector(),
-		newProcessCollector(),
-		versioncollector.NewCollector(program),
-	)
-	return r
 }

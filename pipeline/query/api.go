@@ -35,6 +35,12 @@ const (
 	maxNotifySubscribers  = 16
 )
 
+// Registry is client_golang's, or one around it.
+type Registry interface {
+	prometheus.Registerer
+	prometheus.Gatherer
+}
+
 // APIOptions are what the HTTP API shows and what it lets a caller do. Every
 // interface is required.
 type APIOptions struct {
@@ -79,7 +85,7 @@ type APIOptions struct {
 	// Logger receives failed answers; nil discards.
 	Logger *slog.Logger
 	// Registry is what the API registers with and /status/self_metrics shows.
-	Registry *prometheus.Registry
+	Registry Registry
 }
 
 // API is the HTTP API v1, all of it from Prometheus' web/api/v1.
