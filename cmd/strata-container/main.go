@@ -18,6 +18,7 @@ import (
 const name = "strata-container"
 
 func main() {
+	serve.CoarseTimers(name, os.Stderr)
 	os.Exit(serve.Main(name, os.Args[1:], os.Stderr, run))
 }
 

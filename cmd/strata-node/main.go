@@ -25,6 +25,7 @@ const program = "strata-node"
 const gcPercent = 50
 
 func main() {
+	serve.CoarseTimers(program, os.Stderr)
 	os.Exit(serve.Main(program, os.Args[1:], os.Stderr, run))
 }
 
