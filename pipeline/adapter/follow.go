@@ -21,10 +21,16 @@ type followed struct {
 	selection *recent.Selection
 }
 
-// follow takes a selection, which may be nil.
-func (q *quickQuery) follow(s *recent.Selection) *followed {
+// followAgain is for how many ms a refusal holds: a store looks at as many series
+// as it can follow before it refuses.
+const followAgain = 60_000
+
+// follow takes a selection, which is nil where the store refuses. At is in ms.
+func (q *quickQuery) follow(s *recent.Selection, at int64) *followed {
 	var f *followed
-	if s != nil {
+	if s == nil {
+		q.refused.Store(at)
+	} else {
 		g := q.newGrouper()
 		for _, l := range s.Labels {
 			g.add(l)

@@ -46,6 +46,7 @@ type quickQuery struct {
 
 	last     atomic.Pointer[grouping] // of the last search
 	followed atomic.Pointer[followed] // nil while nothing is followed
+	refused  atomic.Int64             // when the series were too many to follow, ms
 }
 
 // newQuick gives nil for an expression of another shape.
@@ -124,12 +125,12 @@ func (r *quickRun) evaluate(ctx context.Context, store storage.Queryable, at tim
 			return notes, err
 		}
 		r.groups, r.found = r.groups[:0], r.found[:0]
-	} else if follower, ok := store.(Follower); ok && r.before != nil {
+	} else if follower, ok := store.(Follower); ok && r.before != nil && end-r.q.refused.Load() >= followAgain {
 		selection, err := follower.Follow(ctx, r.q.selector.LabelMatchers, time.Duration(r.q.window)*time.Millisecond, at)
 		if err != nil {
 			return nil, err
 		}
-		f = r.q.follow(selection)
+		f = r.q.follow(selection, end)
 	}
 	return r.search(ctx, store, f, start, end, yield)
 }

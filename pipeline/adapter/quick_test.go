@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/strata-metrics/strata/pipeline/store"
+	"github.com/strata-metrics/strata/pipeline/store/recent"
 )
 
 func TestNewQuick(t *testing.T) {
@@ -160,6 +161,32 @@ func TestFollowedIsTheEngine(t *testing.T) {
 		}
 	}
 	require.Greater(t, kept, 400, "many are answered without the store")
+}
+
+// refusing counts how often it does not follow.
+type refusing struct {
+	storage.Queryable
+	asked int
+}
+
+func (r *refusing) Follow(context.Context, []*labels.Matcher, time.Duration, time.Time) (*recent.Selection, error) {
+	r.asked++
+	return nil, nil
+}
+
+// TestRefusedIsRemembered holds that a store is not asked at each evaluation to
+// follow what is too much for it.
+func TestRefusedIsRemembered(t *testing.T) {
+	t.Parallel()
+	data := teststorage.New(t)
+	load(t, data, sample{series("x", "pod", "a"), testTime().Add(-10 * time.Second), 1})
+	st := &refusing{Queryable: data}
+	l := local(t, st)
+	for second := range 130 {
+		_, ok := l.quick.ask(t.Context(), st, `sum(rate(x[1m])) by (pod)`, testTime().Add(time.Duration(second)*time.Second), func(promql.Sample, Age) {})
+		require.True(t, ok)
+	}
+	require.Equal(t, 3, st.asked, "once a minute")
 }
 
 // closed is a store that is not asked.

@@ -171,7 +171,7 @@ func (l *Local) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 // without samples in the window, or with none at all since they were rolled back:
 // whoever writes them has their references, by which the TSDB tells of no new
 // series.
-func (l *Local) follow(ctx context.Context, matchers []*labels.Matcher, window time.Duration, now time.Time) (*recent.Selection, error) {
+func (l *Local) follow(ctx context.Context, matchers []*labels.Matcher, window time.Duration, now time.Time) (taken *recent.Selection, err error) {
 	db, err := l.get()
 	if err != nil {
 		return nil, err
@@ -180,6 +180,11 @@ func (l *Local) follow(ctx context.Context, matchers []*labels.Matcher, window t
 	if watch == nil {
 		return nil, nil
 	}
+	defer func() {
+		if taken == nil {
+			watch.End()
+		}
+	}()
 	index, err := db.Head().Index()
 	if err != nil {
 		return nil, err

@@ -188,6 +188,9 @@ func (w *Watch) Calm(at int64) bool {
 	return !w.seen.Load()
 }
 
+// End stops the looking, as nobody will ask: the Watch is calm no more.
+func (w *Watch) End() { w.see() }
+
 func (w *Watch) see() bool {
 	w.seen.Store(true)
 	return true
