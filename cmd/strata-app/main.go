@@ -18,6 +18,7 @@ import (
 const program = "strata-app"
 
 func main() {
+	serve.CoarseTimers(program, os.Stderr)
 	os.Exit(serve.Main(program, os.Args[1:], os.Stderr, run))
 }
 

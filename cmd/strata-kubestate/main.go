@@ -25,6 +25,7 @@ import (
 const name = "strata-kubestate"
 
 func main() {
+	serve.CoarseTimers(name, os.Stderr)
 	os.Exit(serve.Main(name, os.Args[1:], os.Stderr, run))
 }
 

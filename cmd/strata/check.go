@@ -14,8 +14,8 @@ import (
 
 // checkCommand is `strata check`.
 func checkCommand() command {
-	return command{"check", "Read prometheus.yml, rules, adapter rules, MetricRules and dashboards as the server would; say what is wrong, where, and how to mend it.",
-		func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
+	return command{name: "check", help: "Read prometheus.yml, rules, adapter rules, MetricRules and dashboards as the server would; say what is wrong, where, and how to mend it.",
+		setup: func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
 			c := &checking{out: os.Stdout}
 			cmd.Arg("path", "File, or directory whose *.yml, *.yaml and *.json are read.").Required().StringsVar(&c.paths)
 			cmd.Flag("as", "What the files are; told by their content by default.").Default(string(check.Auto)).EnumVar(&c.kind, check.Kinds()...)

@@ -225,8 +225,9 @@ type coreFlags struct {
 
 func coreCommand() command {
 	return command{
-		name: "core",
-		help: "Serve metrics.k8s.io (kubectl top, HPA, VPA, scheduler) from two points in memory.",
+		name:   "core",
+		help:   "Serve metrics.k8s.io (kubectl top, HPA, VPA, scheduler) from two points in memory.",
+		serves: true,
 		setup: func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			f := &coreFlags{}
 			f.api.declare(cmd, e, "0.0.0.0")

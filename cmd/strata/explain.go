@@ -26,8 +26,8 @@ import (
 
 // explainCommand is `strata explain`.
 func explainCommand() command {
-	return command{"explain", "Say why a HorizontalPodAutoscaler scaled, or did not: its metrics when it asked, what they ask for, what limits it.",
-		func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
+	return command{name: "explain", help: "Say why a HorizontalPodAutoscaler scaled, or did not: its metrics when it asked, what they ask for, what limits it.",
+		setup: func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
 			x := &explainer{out: os.Stdout}
 			cmd.Arg("kind", "What to explain: hpa.").Required().EnumVar(&x.kind, "hpa")
 			cmd.Arg("name", "Its name.").Required().StringVar(&x.name)

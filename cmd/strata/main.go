@@ -21,12 +21,17 @@ import (
 )
 
 func main() {
+	if serves(os.Args[1:]) {
+		serve.CoarseTimers("strata", os.Stderr)
+	}
 	os.Exit(serve.Main("strata", os.Args[1:], os.Stderr, run))
 }
 
 // A command is one way to run the program.
 type command struct {
 	name, help string
+	// serves says that it runs until it is stopped.
+	serves bool
 	// setup declares the flags and gives what runs once they are read.
 	setup func(*kingpin.CmdClause, *env) func(context.Context) error
 }
@@ -42,6 +47,18 @@ func commands() []command {
 		migrateCommand(),
 		probeCommand(),
 	}
+}
+
+// serves says whether arguments are of a command that serves.
+func serves(args []string) bool {
+	for _, arg := range args {
+		for _, c := range commands() {
+			if c.name == arg {
+				return c.serves
+			}
+		}
+	}
+	return false
 }
 
 // env is what the commands share.

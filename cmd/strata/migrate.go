@@ -17,8 +17,8 @@ import (
 
 // migrateCommand is `strata migrate`.
 func migrateCommand() command {
-	return command{"migrate", "Read what you have for prometheus-adapter or KEDA; say what of it is served as it is, what in another way, and what is not.",
-		func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
+	return command{name: "migrate", help: "Read what you have for prometheus-adapter or KEDA; say what of it is served as it is, what in another way, and what is not.",
+		setup: func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
 			m := &migration{in: os.Stdin, out: os.Stdout}
 			m.declare(cmd.Command("adapter", "Read the configuration of prometheus-adapter: its file, ConfigMap, chart values or Deployment."), m.adapter)
 			keda := cmd.Command("keda", "Read ScaledObjects and ScaledJobs, as kubectl get -o yaml gives them.")

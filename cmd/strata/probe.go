@@ -19,8 +19,8 @@ import (
 // probeCommand is `strata probe`, which `helm test` runs in the cluster, where
 // an image has no shell.
 func probeCommand() command {
-	return command{"probe", "Wait until servers are ready and queries have results; fail naming what has not come true.",
-		func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
+	return command{name: "probe", help: "Wait until servers are ready and queries have results; fail naming what has not come true.",
+		setup: func(cmd *kingpin.CmdClause, _ *env) func(context.Context) error {
 			p := &probe{out: os.Stdout}
 			cmd.Flag("ready", "URL that must answer with a status from 200 to 299; may be repeated.").PlaceHolder("<url>").StringsVar(&p.ready)
 			cmd.Flag("server", "Prometheus-compatible server that is asked the queries.").PlaceHolder("<url>").StringVar(&p.server)

@@ -372,8 +372,8 @@ func runPipeline(ctx context.Context, p *pipeline.Pipeline, s *serve.Server) err
 
 // serverCommand is `strata server`.
 func serverCommand() command {
-	return command{"server", "Scrape, store, evaluate and answer: Prometheus with its configuration file and HTTP API.",
-		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
+	return command{name: "server", help: "Scrape, store, evaluate and answer: Prometheus with its configuration file and HTTP API.", serves: true,
+		setup: func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			f := &serverFlags{}
 			cmd.Flag("config.file", "Configuration, as Prometheus reads it.").Default("prometheus.yml").StringVar(&f.file)
 			f.pipeline.declare(cmd, "0.0.0.0:9090", "data/", false)

@@ -24,8 +24,8 @@ import (
 
 // upCommand is `strata up`.
 func upCommand() command {
-	return command{"up", "Measure this host: exporters, pipeline and page in one process, without configuration.",
-		func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
+	return command{name: "up", help: "Measure this host: exporters, pipeline and page in one process, without configuration.", serves: true,
+		setup: func(cmd *kingpin.CmdClause, e *env) func(context.Context) error {
 			u := &up{env: e, cmd: cmd, out: os.Stdout}
 			u.pipeline.declare(cmd, "127.0.0.1:9090", dataDir(), true)
 			duration(cmd, "scrape.interval", "How often the built-in targets are scraped.", &u.interval).Default("5s")
