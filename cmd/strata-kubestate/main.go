@@ -10,9 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 
-	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
@@ -27,101 +25,6 @@ const name = "strata-kubestate"
 func main() {
 	serve.CoarseTimers(name, os.Stderr)
 	os.Exit(serve.Main(name, os.Args[1:], os.Stderr, run))
-}
-
-// flags are those that only this program has, by kube-state-metrics' names.
-// Those that hold lists may be given more than once.
-type flags struct {
-	apiserver, kubeconfig                   string
-	host, port, telemetryHost, telemetry    string
-	webConfig, tlsConfig                    string
-	pprof, gzip                             bool
-	node                                    string
-	resources, namespaces, denied           []string
-	allow, deny, optIn, labels, annotations []string
-}
-
-func (f *flags) declare(app *kingpin.Application) {
-	app.Flag("apiserver", "Address of the API server, in the place of the one in --kubeconfig.").StringVar(&f.apiserver)
-	app.Flag("kubeconfig", "Path of a kubeconfig file. With neither this nor --apiserver: the service account of the pod that this runs in.").StringVar(&f.kubeconfig)
-	app.Flag("host", "Address to serve the metrics of the cluster on. Empty means all.").StringVar(&f.host)
-	app.Flag("port", "Port to serve the metrics of the cluster on.").Default("9103").StringVar(&f.port)
-	app.Flag("telemetry-host", "Address to serve the metrics of this program on. Empty means all.").StringVar(&f.telemetryHost)
-	app.Flag("telemetry-port", "Port to serve the metrics of this program on.").Default("8081").StringVar(&f.telemetry)
-	app.Flag("web.config.file", "File with TLS and basic authentication for both ports, in the format of exporter-toolkit.").StringVar(&f.webConfig)
-	app.Flag("tls-config", "The same as --web.config.file, by kube-state-metrics' name.").StringVar(&f.tlsConfig)
-	app.Flag("web.enable-pprof", "Serve Go's profiles at /debug/pprof/ of the telemetry port.").BoolVar(&f.pprof)
-	app.Flag("enable-gzip-encoding", "Compress for those who accept gzip.").Default("true").BoolVar(&f.gzip)
-	f.declareSelection(app)
-}
-
-func (f *flags) declareSelection(app *kingpin.Application) {
-	list := func(flag, help string, to *[]string) {
-		app.Flag(flag, help).PlaceHolder("NAME,...").StringsVar(to)
-	}
-	list("resources", "Kinds of objects to show: "+strings.Join(kubestate.Resources(), ", ")+". All by default.", &f.resources)
-	list("namespaces", "Namespaces to show. All by default. Kinds without a namespace are shown in any case.", &f.namespaces)
-	list("namespaces-denylist", "Namespaces not to show.", &f.denied)
-	list("metric-allowlist", "Families to show and no others: regular expressions that match anywhere in the name. Not together with --metric-denylist.", &f.allow)
-	list("metric-denylist", "Families not to show: regular expressions that match anywhere in the name.", &f.deny)
-	list("metric-opt-in-list", "Families to show that are not by default, such as kube_pod_nodeselectors: regular expressions.", &f.optIn)
-	app.Flag("metric-labels-allowlist", "Kubernetes labels to show as labels of kube_KIND_labels, by resource. A name may hold one *; the resource * stands for all.").
-		PlaceHolder("pods=[app,example.org/*],nodes=[*]").StringsVar(&f.labels)
-	app.Flag("metric-annotations-allowlist", "Kubernetes annotations to show as labels of kube_KIND_annotations, by resource, as above.").
-		PlaceHolder("pods=[example.org/*]").StringsVar(&f.annotations)
-	app.Flag("node", "Show only the pods of this node; needs --resources=pods.").StringVar(&f.node)
-}
-
-// options makes the exporter's options of the flags.
-func (f *flags) options() (kubestate.Options, error) {
-	o := kubestate.Options{
-		Resources:          split(f.resources),
-		Namespaces:         split(f.namespaces),
-		NamespacesDenylist: split(f.denied),
-		Node:               f.node,
-		MetricAllowlist:    split(f.allow),
-		MetricDenylist:     split(f.deny),
-		MetricOptIn:        split(f.optIn),
-	}
-	var err error
-	if o.LabelsAllowlist, err = allowlist("--metric-labels-allowlist", f.labels); err != nil {
-		return o, err
-	}
-	if o.AnnotationsAllowlist, err = allowlist("--metric-annotations-allowlist", f.annotations); err != nil {
-		return o, err
-	}
-	if f.tlsConfig != "" {
-		if f.webConfig != "" && f.webConfig != f.tlsConfig {
-			return o, fmt.Errorf("--tls-config %s and --web.config.file %s are not the same; give one of them", f.tlsConfig, f.webConfig)
-		}
-		f.webConfig = f.tlsConfig
-	}
-	return o, o.Validate()
-}
-
-// split takes lists with commas apart.
-func split(lists []string) []string {
-	var all []string
-	for _, list := range lists {
-		for item := range strings.SplitSeq(list, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				all = append(all, item)
-			}
-		}
-	}
-	return all
-}
-
-func allowlist(flag string, values []string) (kubestate.Allowlist, error) {
-	all := kubestate.Allowlist{}
-	for _, value := range values {
-		list, err := kubestate.ParseAllowlist(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", flag, err)
-		}
-		all.Merge(list)
-	}
-	return all, nil
 }
 
 func run(ctx context.Context, args []string) error {

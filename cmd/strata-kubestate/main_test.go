@@ -48,6 +48,11 @@ func TestMistakes(t *testing.T) {
 	f(2, "--metric-labels-allowlist", "--metric-labels-allowlist=pods=[")
 	f(2, `unknown resource "podz"`, "--metric-annotations-allowlist=podz=[*]")
 	f(2, "--resources=pods", "--node=n1")
+	f(2, "--shard 2 is none of --total-shards 2", "--shard=2", "--total-shards=2")
+	f(2, "--total-shards is 0", "--total-shards=0")
+	f(2, "need each other", "--pod=p-0")
+	f(2, "--object-limit is -1", "--object-limit=-1")
+	f(2, "--resources=pods", "--track-unscheduled-pods")
 	f(2, "not the same", "--tls-config=a", "--web.config.file=b")
 
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -56,7 +56,7 @@ type client struct {
 	params runtime.ParameterCodec
 }
 
-func newClient(c *rest.Config, kinds []kind) (*client, error) {
+func newClient(c *rest.Config, groups []apiGroup) (*client, error) {
 	config := rest.CopyConfig(c)
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
@@ -69,9 +69,9 @@ func newClient(c *rest.Config, kinds []kind) (*client, error) {
 
 	scheme := runtime.NewScheme()
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"}) // Status
-	for _, k := range kinds {
-		if err := k.addTo(scheme); err != nil {
-			return nil, fmt.Errorf("types of %s: %w", k.plural(), err)
+	for _, g := range groups {
+		if err := g.addTo(scheme); err != nil {
+			return nil, fmt.Errorf("types of %s: %w", g.version, err)
 		}
 	}
 	httpClient, err := rest.HTTPClientFor(config)
@@ -84,8 +84,8 @@ func newClient(c *rest.Config, kinds []kind) (*client, error) {
 		params: runtime.NewParameterCodec(scheme),
 	}
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	for _, k := range kinds {
-		gv := k.version()
+	for _, g := range groups {
+		gv := g.version
 		config.GroupVersion, config.APIPath = &gv, "/apis"
 		if gv.Group == "" {
 			config.APIPath = "/api"

@@ -56,6 +56,7 @@ func newFakeAPI(t testing.TB, watchList bool) *fakeAPI {
 	for plural, k := range map[string][2]string{
 		"pods": {"v1", "Pod"}, "nodes": {"v1", "Node"}, "deployments": {"apps/v1", "Deployment"},
 		"replicasets": {"apps/v1", "ReplicaSet"}, "horizontalpodautoscalers": {"autoscaling/v2", "HorizontalPodAutoscaler"},
+		"statefulsets": {"apps/v1", "StatefulSet"},
 	} {
 		f.kinds[plural] = &fakeKind{apiVersion: k[0], kind: k[1], watchers: make(map[chan fakeChange]struct{})}
 	}
@@ -199,6 +200,10 @@ func (f *fakeAPI) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	if len(parts) > 3 && parts[len(parts)-4] == "namespaces" {
+		f.get(w, parts[len(parts)-2], parts[len(parts)-3]+"/"+parts[len(parts)-1])
+		return
+	}
 	plural, namespace := parts[len(parts)-1], ""
 	if len(parts) > 2 && parts[len(parts)-3] == "namespaces" {
 		namespace = parts[len(parts)-2]
@@ -227,6 +232,19 @@ func (f *fakeAPI) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		f.watch(w, r, k, selected(namespace, selector))
 	}
+}
+
+func (f *fakeAPI) get(w http.ResponseWriter, plural, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, "get "+plural)
+	for _, o := range f.kinds[plural].objects {
+		if nameOf(o) == name {
+			reply(w, http.StatusOK, o)
+			return
+		}
+	}
+	reply(w, http.StatusNotFound, status(http.StatusNotFound, metav1.StatusReasonNotFound))
 }
 
 func selected(namespace string, selector fields.Selector) func(map[string]any) bool {

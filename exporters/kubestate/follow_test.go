@@ -278,7 +278,7 @@ kube_state_metrics_list_total{resource="pods",result="success"} 1
 # TYPE kube_state_metrics_watch_total counter
 kube_state_metrics_watch_total{resource="pods",result="error"} 0
 kube_state_metrics_watch_total{resource="pods",result="success"} 1
-`)) == nil
+`), "kube_state_metrics_list_total", "kube_state_metrics_watch_total") == nil
 	})
 	_, err := New(Options{Config: api.config(), Registry: registry})
 	require.ErrorContains(t, err, "registering")

@@ -24,6 +24,7 @@ type health struct {
 	server string
 
 	mu      sync.Mutex
+	noShard error // why it is not known which shard this is
 	states  []*state
 	pinged  bool
 	pingErr error
@@ -55,9 +56,18 @@ func newHealth(logger *slog.Logger, server string) *health {
 }
 
 func (h *health) add(kind *bound, sc scope) *state {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	s := &state{health: h, kind: kind, scope: sc, failing: make(map[op]metav1.StatusReason)}
 	h.states = append(h.states, s)
 	return s
+}
+
+// shardUnknown takes why it is not known which shard this is, nil when it is.
+func (h *health) shardUnknown(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noShard = err
 }
 
 // connected takes the outcome of the calls before the first list.
@@ -83,6 +93,9 @@ func (h *health) ready() error {
 	}
 	if !h.pinged {
 		return fmt.Errorf("API server %s was not asked yet", h.server)
+	}
+	if h.noShard != nil {
+		return h.noShard
 	}
 	var errs []error
 	for _, s := range h.states {
@@ -157,11 +170,11 @@ func (s *state) mend(reason metav1.StatusReason) string {
 	group := s.kind.version.Group
 	switch reason {
 	case metav1.StatusReasonForbidden:
-		return fmt.Sprintf("allow list and watch of %s in the API group %q to this account, or leave the resource out with --resources", s.kind.name, group)
+		return fmt.Sprintf("allow list and watch of %s in the API group %q to this account, or %s", s.kind.name, group, s.kind.without)
 	case metav1.StatusReasonUnauthorized:
 		return "the credentials are not valid (any more)"
 	case metav1.StatusReasonNotFound:
-		return fmt.Sprintf("the API server does not serve %s; leave the resource out with --resources", s.kind.version)
+		return fmt.Sprintf("the API server does not serve %s of %s; %s", s.kind.name, s.kind.version, s.kind.without)
 	}
 	return "trying on"
 }

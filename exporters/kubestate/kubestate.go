@@ -19,13 +19,11 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/fields"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -33,49 +31,16 @@ import (
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
-// ErrUsage is what every error of New is that a change of the options mends.
-var ErrUsage = errors.New("invalid option")
-
-// Options says which objects are followed and which families are shown.
-type Options struct {
-	// Config reaches the API server; see LoadConfig. Needed.
-	Config *rest.Config
-	// Resources are the plural names of the kinds; empty means all of
-	// Resources().
-	Resources []string
-	// Namespaces to follow; empty means all. Kinds that have no namespace are
-	// not touched by it, nor by NamespacesDenylist.
-	Namespaces []string
-	// NamespacesDenylist are namespaces to leave out.
-	NamespacesDenylist []string
-	// Node, when set, leaves only the pods of this node; Resources must then
-	// be pods alone.
-	Node string
-	// MetricAllowlist and MetricDenylist are regular expressions that match
-	// anywhere in the names of the families to show or to leave out; only one
-	// of the two may be given.
-	MetricAllowlist, MetricDenylist []string
-	// MetricOptIn are regular expressions for the families that are shown only
-	// when asked for, such as kube_pod_nodeselectors.
-	MetricOptIn []string
-	// LabelsAllowlist and AnnotationsAllowlist say which labels and
-	// annotations become labels of kube_KIND_labels and kube_KIND_annotations.
-	LabelsAllowlist, AnnotationsAllowlist Allowlist
-	// Logger, nil means slog.Default().
-	Logger *slog.Logger
-	// Registry gets the metrics about the exporter itself
-	// (kube_state_metrics_list_total, ..._watch_total). nil means none.
-	Registry prometheus.Registerer
-
-	retry time.Duration // first pause after a failure; 0 means 1 s
-}
-
 // Exporter follows the objects and serves their families.
 type Exporter struct {
 	logger  *slog.Logger
 	kinds   []*bound
 	health  *health
 	client  *client
+	calls   *calls
+	shards  *sharding
+	auto    *autoShard // nil when the shard is given
+	options Options
 	retry   time.Duration
 	handler http.Handler
 }
@@ -102,15 +67,6 @@ func Families() []*metric.Family {
 	return all
 }
 
-// Validate finds mistakes in the options, save Config; they are ErrUsage.
-func (o Options) Validate() error {
-	if _, err := choose(o); err != nil {
-		return err
-	}
-	_, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
-	return err
-}
-
 // New makes an exporter; it does not talk to the API server yet. Its errors
 // about options are ErrUsage.
 func New(o Options) (*Exporter, error) {
@@ -120,6 +76,9 @@ func New(o Options) (*Exporter, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	if o.retry == 0 {
 		o.retry = time.Second
 	}
@@ -127,13 +86,24 @@ func New(o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(o.Config, chosen)
-	if err != nil {
+	e := &Exporter{
+		logger: o.Logger, retry: o.retry, health: newHealth(o.Logger, o.Config.Host), options: o,
+		calls: newCalls(), shards: newSharding(),
+	}
+	groups := make([]apiGroup, 0, len(chosen)+2)
+	for _, k := range chosen {
+		groups = append(groups, apiGroup{k.version(), k.addTo})
+	}
+	if o.Pod != "" {
+		groups = append(groups, groupsOfAutoShard()...)
+		e.auto = &autoShard{pod: o.Pod, namespace: o.PodNamespace, exporter: e}
+	} else {
+		e.shards.set(Shard{o.Shard.Ordinal, max(1, o.Shard.Total)})
+	}
+	if e.client, err = newClient(o.Config, groups); err != nil {
 		return nil, err
 	}
-	e := &Exporter{logger: o.Logger, client: client, retry: o.retry, health: newHealth(o.Logger, o.Config.Host)}
-	calls, err := newCalls(o.Registry)
-	if err != nil {
+	if err := e.register(o.Registry); err != nil {
 		return nil, err
 	}
 	show, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
@@ -148,7 +118,7 @@ func New(o Options) (*Exporter, error) {
 			logger:      o.Logger,
 		})
 		for _, scope := range scopes(o, b) {
-			b.sources = append(b.sources, newSource(b, scope, client, e.health, calls))
+			b.sources = append(b.sources, newSource(b, scope, e.follow(e.client.groups[b.version])))
 		}
 		e.kinds = append(e.kinds, b)
 	}
@@ -158,55 +128,25 @@ func New(o Options) (*Exporter, error) {
 	return e, nil
 }
 
-// choose gives the kinds that the options name, in the order of kinds().
-func choose(o Options) ([]kind, error) {
-	all := kinds()
-	for _, list := range []Allowlist{o.LabelsAllowlist, o.AnnotationsAllowlist} {
-		for name := range list {
-			if name != "*" && !slices.Contains(Resources(), name) {
-				return nil, fmt.Errorf("%w: allowlist of unknown resource %q; there are %s", ErrUsage, name, strings.Join(Resources(), ", "))
-			}
-		}
+// follow is how the kinds of a group are followed.
+func (e *Exporter) follow(group rest.Interface) following {
+	return following{
+		group: group, params: e.client.params, calls: e.calls, health: e.health, shards: e.shards,
+		cached: e.options.UseAPIServerCache, limit: e.options.ObjectLimit,
 	}
-	for _, name := range o.Resources {
-		if !slices.Contains(Resources(), name) {
-			return nil, fmt.Errorf("%w: unknown resource %q; there are %s", ErrUsage, name, strings.Join(Resources(), ", "))
-		}
-	}
-	if len(o.Resources) > 0 {
-		all = slices.DeleteFunc(all, func(k kind) bool { return !slices.Contains(o.Resources, k.plural()) })
-	}
-	if o.Node != "" && (len(all) != 1 || all[0].plural() != "pods") {
-		return nil, fmt.Errorf("%w: one node (%s) can be asked for pods only: give --resources=pods", ErrUsage, o.Node)
-	}
-	return all, nil
 }
 
-// scope is the part of a kind's objects that one list-watch follows.
-type scope struct{ namespace, selector string }
-
-func scopes(o Options, b *bound) []scope {
-	if !b.namespaced {
-		return []scope{{}}
+// register shows the metrics about the exporter itself.
+func (e *Exporter) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
 	}
-	node := fields.Everything()
-	if o.Node != "" {
-		node = fields.OneTermEqualSelector("spec.nodeName", o.Node)
-	}
-	if len(o.Namespaces) == 0 {
-		terms := []fields.Selector{node}
-		for _, ns := range o.NamespacesDenylist {
-			terms = append(terms, fields.OneTermNotEqualSelector("metadata.namespace", ns))
-		}
-		return []scope{{selector: fields.AndSelectors(terms...).String()}}
-	}
-	var list []scope
-	for i, ns := range o.Namespaces {
-		if !slices.Contains(o.NamespacesDenylist, ns) && !slices.Contains(o.Namespaces[:i], ns) {
-			list = append(list, scope{ns, node.String()})
+	for _, c := range []prometheus.Collector{e.calls.list, e.calls.watch, e.calls.objects, e.calls.limit, e.shards.ordinal, e.shards.total} {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("registering the exporter's own metrics: %w", err)
 		}
 	}
-	return list
+	return nil
 }
 
 // Run follows the objects until the context ends; then it returns nil with
@@ -219,6 +159,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 		return nil
 	}
 	var wait sync.WaitGroup
+	if e.auto != nil {
+		wait.Go(func() { e.auto.run(ctx) })
+	}
 	for _, b := range e.kinds {
 		for _, s := range b.sources {
 			wait.Go(func() { s.run(ctx, e.retry) })
@@ -252,7 +195,7 @@ func (e *Exporter) connect(ctx context.Context) bool {
 
 // Ready is nil once every kind was listed; else it says which were not, and
 // why.
-func (e *Exporter) Ready() error { return e.health.ready() }
+func (e *Exporter) Ready() error { return errors.Join(e.health.ready(), e.shards.ready()) }
 
 // Handler serves /metrics.
 func (e *Exporter) Handler() http.Handler { return e.handler }

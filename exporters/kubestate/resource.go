@@ -93,6 +93,7 @@ type bound struct {
 	newList    func() runtime.Object
 	render     func(runtime.Object) (*rendered, error)
 	sources    []*source
+	without    string // how to do without the kind, for errors
 }
 
 func (r *Resource[T]) plural() string { return r.Plural }
@@ -119,7 +120,8 @@ func (r *Resource[T]) declarations() []declaration {
 }
 
 func (r *Resource[T]) bind(set settings) *bound {
-	b := &bound{name: r.Plural, version: r.version(), namespaced: !r.ClusterScoped, newList: r.List}
+	b := &bound{name: r.Plural, version: r.version(), namespaced: !r.ClusterScoped, newList: r.List,
+		without: "leave the resource out with --resources"}
 	var renders []func(T, *Lines)
 	for i, d := range r.declarations() {
 		if set.show(d) {

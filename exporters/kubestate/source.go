@@ -2,7 +2,6 @@ package kubestate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,6 +15,7 @@ import (
 	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
@@ -25,23 +25,26 @@ import (
 
 // calls counts what is asked of the API server, under the names of
 // kube-state-metrics.
-type calls struct{ list, watch *prometheus.CounterVec }
+type calls struct {
+	list, watch    *prometheus.CounterVec
+	objects, limit *prometheus.GaugeVec // of a list, where a limit is set
+}
 
-func newCalls(r prometheus.Registerer) (*calls, error) {
+func newCalls() *calls {
 	counter := func(verb string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kube_state_metrics_" + verb + "_total",
 			Help: "Calls to the API server to " + verb + " the objects of a resource.",
 		}, []string{"result", "resource"})
 	}
-	c := &calls{counter("list"), counter("watch")}
-	if r == nil {
-		return c, nil
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kube_state_metrics_list_objects" + name, Help: help}, []string{"resource"})
 	}
-	if err := errors.Join(r.Register(c.list), r.Register(c.watch)); err != nil {
-		return nil, fmt.Errorf("registering the exporter's own metrics: %w", err)
+	return &calls{
+		list: counter("list"), watch: counter("watch"),
+		objects: gauge("", "Objects that the last list of a resource took, where --object-limit is set."),
+		limit:   gauge("_limit", "Objects that a list of a resource takes at most, where --object-limit is set."),
 	}
-	return c, nil
 }
 
 func count(c *prometheus.CounterVec, err error, resource string) {
@@ -56,32 +59,51 @@ func count(c *prometheus.CounterVec, err error, resource string) {
 // objects of a kind, in one namespace or in all.
 type source struct {
 	scope
-	kind   *bound
+	following
+	kind  *bound
+	state *state
+	store store
+}
+
+// following is how objects are followed, which all list-watches of a group of
+// the API share.
+type following struct {
 	group  rest.Interface
 	params runtime.ParameterCodec
 	calls  *calls
-	state  *state
-	store  store
+	health *health
+	shards *sharding
+	cached bool  // lists may be old
+	limit  int64 // objects of a list; 0 means all
 }
 
-func newSource(b *bound, sc scope, c *client, h *health, counters *calls) *source {
-	s := &source{scope: sc, kind: b, group: c.groups[b.version], params: c.params, calls: counters, state: h.add(b, sc)}
+func newSource(b *bound, sc scope, f following) *source {
+	s := &source{scope: sc, following: f, kind: b, state: f.health.add(b, sc)}
 	s.store.replaced = s.state.replaced
 	// Both results exist from the start, so that a rate of errors does.
 	for _, result := range []string{"success", "error"} {
-		counters.list.WithLabelValues(result, b.name)
-		counters.watch.WithLabelValues(result, b.name)
+		f.calls.list.WithLabelValues(result, b.name)
+		f.calls.watch.WithLabelValues(result, b.name)
 	}
 	return s
 }
 
-// run follows the objects until the context ends.
+// run follows the objects of one shard after the other until the context ends.
 func (s *source) run(ctx context.Context, retry time.Duration) {
+	s.shards.each(ctx, func(ctx context.Context, shard Shard) { s.reflect(ctx, shard, retry) })
+}
+
+// reflect follows the objects of a shard until the context ends.
+func (s *source) reflect(ctx context.Context, shard Shard, retry time.Duration) {
 	const most = 30 * time.Second
 	silent := logr.Discard()
 	cache.NewReflectorWithOptions(&cache.ListWatch{
-		ListWithContextFunc:  s.list,
-		WatchFuncWithContext: s.watch,
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return s.list(ctx, shard, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return s.watch(ctx, shard, o)
+		},
 	}, nil, &s.store, cache.ReflectorOptions{
 		Name:            s.kind.name,
 		TypeDescription: s.kind.name,
@@ -96,11 +118,18 @@ func (s *source) run(ctx context.Context, retry time.Duration) {
 
 func (s *source) request(o *metav1.ListOptions) *rest.Request {
 	o.FieldSelector = s.selector
-	return s.group.Get().MaxRetries(0).NamespaceIfScoped(s.namespace, s.namespace != "").Resource(s.kind.name).VersionedParams(o, s.params)
+	return s.group.Get().MaxRetries(0).NamespaceIfScoped(s.namespace, s.namespace != "").Resource(s.kind.name).
+		SpecificallyVersionedParams(o, s.params, schema.GroupVersion{Version: "v1"})
 }
 
 // list gets one page, rendered.
-func (s *source) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+func (s *source) list(ctx context.Context, shard Shard, o metav1.ListOptions) (runtime.Object, error) {
+	if s.cached && o.Continue == "" { // a page that continues is of the list's version
+		o.ResourceVersion, o.ResourceVersionMatch = "0", ""
+	}
+	if s.limit > 0 {
+		o.Limit = s.limit
+	}
 	full := s.kind.newList()
 	err := s.request(&o).Do(ctx).Into(full)
 	count(s.calls.list, err, s.kind.name)
@@ -115,18 +144,44 @@ func (s *source) list(ctx context.Context, o metav1.ListOptions) (runtime.Object
 	page := &metainternal.List{ListMeta: metav1.ListMeta{
 		ResourceVersion: head.GetResourceVersion(), Continue: head.GetContinue(),
 	}}
+	taken := int64(0)
 	err = meta.EachListItem(full, func(o runtime.Object) error {
-		r, err := s.kind.render(o)
-		if err == nil {
+		if taken++; s.limit > 0 && taken > s.limit {
+			return nil
+		}
+		r, keep, err := s.take(o, shard)
+		if keep {
 			page.Items = append(page.Items, r)
 		}
 		return err
 	})
+	if s.limit > 0 {
+		page.Continue = "" // the list is to end here
+		s.calls.limit.WithLabelValues(s.kind.name).Set(float64(s.limit))
+		s.calls.objects.WithLabelValues(s.kind.name).Set(float64(min(taken, s.limit)))
+	}
 	return page, err
 }
 
+// take renders an object, if the shard has it.
+func (s *source) take(object runtime.Object, shard Shard) (r *rendered, keep bool, err error) {
+	o, err := meta.Accessor(object)
+	if err != nil {
+		return nil, false, fmt.Errorf("among the %s: %w", s.kind.name, err)
+	}
+	if !shard.keeps(o) {
+		return nil, false, nil
+	}
+	r, err = s.kind.render(object)
+	return r, err == nil, err
+}
+
 // watch follows changes; its events bring rendered objects.
-func (s *source) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+func (s *source) watch(ctx context.Context, shard Shard, o metav1.ListOptions) (watch.Interface, error) {
+	if o.SendInitialEvents != nil && s.limit > 0 {
+		// A list by watch has no limit: the reflector lists by pages instead.
+		return nil, apierrors.NewBadRequest("no list by watch")
+	}
 	o.Watch = true
 	in, err := s.request(&o).Watch(ctx)
 	if o.SendInitialEvents != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) {
@@ -144,7 +199,7 @@ func (s *source) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 	if err != nil {
 		return nil, err
 	}
-	w := &renderedWatch{source: s, in: in, out: make(chan watch.Event), done: make(chan struct{})}
+	w := &renderedWatch{source: s, shard: shard, in: in, out: make(chan watch.Event), done: make(chan struct{})}
 	go w.run(ctx)
 	return w, nil
 }
@@ -152,6 +207,7 @@ func (s *source) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 // renderedWatch renders the objects of another watch's events.
 type renderedWatch struct {
 	source *source
+	shard  Shard
 	in     watch.Interface
 	out    chan watch.Event
 	done   chan struct{}
@@ -178,7 +234,10 @@ func (w *renderedWatch) run(ctx context.Context) {
 			return
 		default:
 		}
-		event = w.source.event(ctx, event)
+		event, keep := w.source.event(ctx, w.shard, event)
+		if !keep {
+			continue
+		}
 		select {
 		case w.out <- event:
 		case <-w.done:
@@ -195,7 +254,9 @@ func (s *source) called(ctx context.Context, during op, err error) {
 	}
 }
 
-func (s *source) event(ctx context.Context, e watch.Event) watch.Event {
+// event renders the object of an event, which is not kept when another shard
+// has it.
+func (s *source) event(ctx context.Context, shard Shard, e watch.Event) (event watch.Event, keep bool) {
 	switch e.Type {
 	case watch.Error:
 		err := apierrors.FromObject(e.Object)
@@ -203,22 +264,24 @@ func (s *source) event(ctx context.Context, e watch.Event) watch.Event {
 			err = apierrors.NewInternalError(err)
 		}
 		s.called(ctx, opEvent, err)
-		return e
+		return e, true
 	case watch.Bookmark:
 		s.state.received()
-		return e
+		return e, true
 	}
-	r, err := s.kind.render(e.Object)
+	r, keep, err := s.take(e.Object, shard)
 	if err != nil {
 		// A change that cannot be read must not be lost: an error makes the
 		// reflector list anew.
 		broken := apierrors.NewInternalError(err)
 		s.called(ctx, opEvent, broken)
-		return watch.Event{Type: watch.Error, Object: &broken.ErrStatus}
+		return watch.Event{Type: watch.Error, Object: &broken.ErrStatus}, true
 	}
 	s.state.received()
-	e.Object = r
-	return e
+	if keep {
+		e.Object = r
+	}
+	return e, keep
 }
 
 // endingClock is the real clock, but its After ends with a context: a

@@ -48,6 +48,7 @@ func (r *rendered) GetObjectMeta() metav1.Object {
 // only. The first five are those that a reflector calls.
 type store struct {
 	replaced func(objects int) // told after each Replace
+	changed  func()            // told after every change; nil where nobody asks
 
 	mu      sync.RWMutex
 	index   map[key]int // into objects
@@ -60,18 +61,29 @@ func (s *store) Add(object any) error {
 	if err != nil {
 		return err
 	}
+	s.put(r)
+	s.tell()
+	return nil
+}
+
+func (s *store) tell() {
+	if s.changed != nil {
+		s.changed()
+	}
+}
+
+func (s *store) put(r *rendered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.index[r.key]; ok {
 		s.objects[i] = r
-		return nil
+		return
 	}
 	if s.index == nil {
 		s.index = make(map[key]int)
 	}
 	s.index[r.key] = len(s.objects)
 	s.objects = append(s.objects, r)
-	return nil
 }
 
 // Update is Add: which of both a watch says is no matter.
@@ -83,19 +95,24 @@ func (s *store) Delete(object any) error {
 	if err != nil {
 		return err
 	}
+	s.take(r.key)
+	s.tell()
+	return nil
+}
+
+func (s *store) take(k key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[r.key]
+	i, ok := s.index[k]
 	if !ok {
-		return nil
+		return
 	}
 	last := len(s.objects) - 1
 	s.objects[i] = s.objects[last]
 	s.index[s.objects[i].key] = i
 	s.objects[last] = nil
 	s.objects = s.objects[:last]
-	delete(s.index, r.key)
-	return nil
+	delete(s.index, k)
 }
 
 // Replace puts a complete list in the place of all that was known.
@@ -122,6 +139,7 @@ func (s *store) Replace(list []any, _ string) error {
 	if s.replaced != nil {
 		s.replaced(len(objects))
 	}
+	s.tell()
 	return nil
 }
 
