@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -19,7 +21,12 @@ type flags struct {
 	node, pod, podNamespace                 string
 	shard                                   int32
 	totalShards                             int
-	unscheduled, cached                     bool
+	unscheduled, cached, authFilter         bool
+	config, custom, customFile              string
+	continueWithout                         bool
+	customOnly, memLimit                    bool
+	memRatio                                float64
+	readTimeout                             time.Duration
 	objectLimit                             int64
 	resources, namespaces, denied           []string
 	allow, deny, optIn, labels, annotations []string
@@ -38,6 +45,21 @@ func (f *flags) declare(app *kingpin.Application) {
 	app.Flag("enable-gzip-encoding", "Compress for those who accept gzip.").Default("true").BoolVar(&f.gzip)
 	f.declareSelection(app)
 	f.declareLoad(app)
+	f.declareService(app)
+}
+
+// declareService declares what is not about the objects.
+func (f *flags) declareService(app *kingpin.Application) {
+	app.Flag("config", "YAML file with options by kube-state-metrics' keys, which go before flags. A change of it is taken at once.").StringVar(&f.config)
+	app.Flag("continue-without-config", "Go on when the file of --config is not there, and take it when it comes.").BoolVar(&f.continueWithout)
+	app.Flag("auth-filter", "Serve metrics only to those whom the API server allows it, by their bearer tokens.").BoolVar(&f.authFilter)
+	app.Flag("auto-gomemlimit", "Keep Go's memory below a part of what the container or the machine has.").BoolVar(&f.memLimit)
+	app.Flag("auto-gomemlimit-ratio", "That part.").Default("0.9").Float64Var(&f.memRatio)
+	app.Flag("server-read-timeout", "How long a request may take to be read, and a connection be idle. 5m by default.").DurationVar(&f.readTimeout)
+	var unused time.Duration
+	for _, name := range []string{"write", "idle", "read-header"} {
+		app.Flag("server-"+name+"-timeout", "Taken for compatibility; the server has limits of its own.").Hidden().DurationVar(&unused)
+	}
 }
 
 // declareLoad declares what splits or spares work.
@@ -86,6 +108,12 @@ func (f *flags) options() (kubestate.Options, error) {
 		MetricAllowlist: split(f.allow),
 		MetricDenylist:  split(f.deny),
 		MetricOptIn:     split(f.optIn),
+	}
+	if f.memRatio <= 0 || f.memRatio > 1 {
+		return o, fmt.Errorf("--auto-gomemlimit-ratio is %v; it is above 0 and at most 1", f.memRatio)
+	}
+	if f.authFilter && f.pprof {
+		return o, errors.New("--web.enable-pprof serves everybody; leave it or --auth-filter out")
 	}
 	if f.totalShards < 1 {
 		return o, fmt.Errorf("--total-shards is %d; there is at least one", f.totalShards)

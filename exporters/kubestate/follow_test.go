@@ -281,6 +281,10 @@ kube_state_metrics_watch_total{resource="pods",result="success"} 1
 `), "kube_state_metrics_list_total", "kube_state_metrics_watch_total") == nil
 	})
 	_, err := New(Options{Config: api.config(), Registry: registry})
+	require.NoError(t, err, "one exporter may follow another")
+	registry = prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "kube_state_metrics_list_total"}))
+	_, err = New(Options{Config: api.config(), Registry: registry})
 	require.ErrorContains(t, err, "registering")
 }
 

@@ -90,6 +90,9 @@ func New(o Options) (*Exporter, error) {
 		logger: o.Logger, retry: o.retry, health: newHealth(o.Logger, o.Config.Host), options: o,
 		calls: newCalls(), shards: newSharding(),
 	}
+	if err := e.register(o.Registry); err != nil {
+		return nil, err
+	}
 	groups := make([]apiGroup, 0, len(chosen)+2)
 	for _, k := range chosen {
 		groups = append(groups, apiGroup{k.version(), k.addTo})
@@ -101,9 +104,6 @@ func New(o Options) (*Exporter, error) {
 		e.shards.set(Shard{o.Shard.Ordinal, max(1, o.Shard.Total)})
 	}
 	if e.client, err = newClient(o.Config, groups); err != nil {
-		return nil, err
-	}
-	if err := e.register(o.Registry); err != nil {
 		return nil, err
 	}
 	show, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
@@ -141,12 +141,27 @@ func (e *Exporter) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{e.calls.list, e.calls.watch, e.calls.objects, e.calls.limit, e.shards.ordinal, e.shards.total} {
-		if err := r.Register(c); err != nil {
-			return fmt.Errorf("registering the exporter's own metrics: %w", err)
-		}
+	err := errors.Join(
+		registered(r, &e.calls.list), registered(r, &e.calls.watch), registered(r, &e.calls.objects), registered(r, &e.calls.limit),
+		registered(r, &e.shards.ordinal), registered(r, &e.shards.total),
+	)
+	if err != nil {
+		return fmt.Errorf("registering the exporter's own metrics: %w", err)
 	}
 	return nil
+}
+
+// registered registers a metric, or takes the one of an exporter before this:
+// one with other options takes over while both run.
+func registered[C prometheus.Collector](r prometheus.Registerer, c *C) error {
+	err := r.Register(*c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if same, ok := already.ExistingCollector.(C); ok {
+			*c, err = same, nil
+		}
+	}
+	return err
 }
 
 // Run follows the objects until the context ends; then it returns nil with

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+func TestConfigFile(t *testing.T) {
+	t.Parallel()
+	before := flags{resources: []string{"nodes"}, namespaces: []string{"a"}, port: "9103", gzip: true, totalShards: 1, memRatio: 0.9}
+	f := func(content string, change func(*flags)) {
+		t.Helper()
+		want := before
+		change(&want)
+		got, err := over(before, []byte(content))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	f("", func(*flags) {})
+	f("help: true\nserver_idle_timeout: 5m", func(*flags) {})
+	f("resources: {pods: {}, deployments: {}}", func(f *flags) { f.resources = []string{"deployments", "pods"} })
+	f("resources: [pods]\nnamespaces: b, c", func(f *flags) { f.resources, f.namespaces = []string{"pods"}, []string{"b", "c"} })
+	f("labels_allow_list: {pods: [app, x/*], nodes: ['*']}", func(f *flags) { f.labels = []string{"nodes=[*]", "pods=[app,x/*]"} })
+	f("annotations_allow_list: pods=[a]", func(f *flags) { f.annotations = []string{"pods=[a]"} })
+	f("metric_allowlist: {kube_pod_info: }", func(f *flags) { f.allow = []string{"kube_pod_info"} })
+	f("port: 8080\nenable_gzip_encoding: false", func(f *flags) { f.port, f.gzip = "8080", false })
+	f("shard: 1\ntotal_shards: 2\nnamespace: n\npod: p", func(f *flags) { f.shard, f.totalShards, f.podNamespace, f.pod = 1, 2, "n", "p" })
+	f("custom_resource_config_file: old", func(f *flags) { f.customFile = "old" })
+	f("custom_resource_config_file: old\ncustom_resource_state_config_file: new", func(f *flags) { f.customFile = "new" })
+	f("server_read_timeout: 5s", func(f *flags) { f.readTimeout = 5 * time.Second })
+	g := func(content, want string) {
+		t.Helper()
+		_, err := over(before, []byte(content))
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "\n")
+	}
+	g("shards: 1", "line 1: field shards not found")
+	g("resources: [pods]\nshard: many\nport: x", "line 2:")
+	g("server_read_timeout: soon", "line 1:")
+	g("resources: {pods", "yaml")
+}
+
+func FuzzConfigFile(f *testing.F) {
+	for _, seed := range []string{"resources: [pods]", "resources: {pods: {}}", "labels_allow_list: {a: [b]}", "server_read_timeout: 1s", "a: &a [*a]"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if _, err := over(flags{}, content); err != nil {
+			require.NotContains(t, err.Error(), "\n")
+		}
+	})
+}
+
+// TestReload holds that a changed file is taken, and a wrong one is not.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	api := httptest.NewServer(http.NotFoundHandler())
+	defer api.Close()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(content string) {
+		require.NoError(t, os.WriteFile(path+".new", []byte(content), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	registry := prometheus.NewRegistry()
+	s := newService(flags{
+		apiserver: api.URL, config: path, continueWithout: true, totalShards: 1, memRatio: 0.9, resources: []string{"deployments"},
+	}, slog.New(slog.DiscardHandler), registry)
+	s.every = time.Millisecond
+	_, err := s.start()
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.run(ctx) }()
+	follows := func(resource string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			err := s.ready()
+			return err != nil && strings.Contains(err.Error(), resource+": ")
+		}, time.Minute, time.Millisecond)
+	}
+	success := func(want string) func() bool {
+		return func() bool {
+			return testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP kube_state_metrics_last_config_reload_successful Whether a configuration file was taken the last time that it changed.
+# TYPE kube_state_metrics_last_config_reload_successful gauge
+kube_state_metrics_last_config_reload_successful{filename="`+path+`",type="config"} `+want+"\n"), "kube_state_metrics_last_config_reload_successful") == nil
+		}
+	}
+	follows("deployments")
+	write("resources: [pods]")
+	follows("pods")
+	require.Eventually(t, success("1"), time.Minute, time.Millisecond)
+	write("resources: [pods")
+	require.Eventually(t, success("0"), time.Minute, time.Millisecond)
+	follows("pods")
+	write("resources: [nodes]")
+	follows("nodes")
+	require.NotContains(t, s.ready().Error(), "pods: ")
+	require.Eventually(t, success("1"), time.Minute, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+}
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	f := func(want int64, files map[string]string) {
+		t.Helper()
+		root := t.TempDir()
+		for name, content := range files {
+			path := filepath.Join(root, name)
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		}
+		got, err := memoryOf(root)
+		require.Equal(t, want == 0, err != nil)
+		require.Equal(t, want, got)
+	}
+	machine := map[string]string{"proc/meminfo": "MemTotal:  2 kB\nMemFree: 1 kB\n"}
+	with := func(name, content string) map[string]string {
+		return map[string]string{"proc/meminfo": machine["proc/meminfo"], name: content}
+	}
+	f(2048, machine)
+	f(100, with("sys/fs/cgroup/memory.max", "100\n"))
+	f(2048, with("sys/fs/cgroup/memory.max", "max\n"))
+	f(200, with("sys/fs/cgroup/memory/memory.limit_in_bytes", "200\n"))
+	f(2048, with("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"))
+	f(0, nil)
+	f(0, map[string]string{"proc/meminfo": "?"})
+}
