@@ -23,7 +23,7 @@ type flags struct {
 	totalShards                             int
 	unscheduled, cached, authFilter         bool
 	config, custom, customFile              string
-	continueWithout                         bool
+	continueWithout, continueWithoutCustom  bool
 	customOnly, memLimit                    bool
 	memRatio                                float64
 	readTimeout                             time.Duration
@@ -46,6 +46,14 @@ func (f *flags) declare(app *kingpin.Application) {
 	f.declareSelection(app)
 	f.declareLoad(app)
 	f.declareService(app)
+	f.declareCustom(app)
+}
+
+func (f *flags) declareCustom(app *kingpin.Application) {
+	app.Flag("custom-resource-state-config", "What to show of custom resources: YAML in kube-state-metrics' format. It goes before the file.").StringVar(&f.custom)
+	app.Flag("custom-resource-state-config-file", "File with the same. A change of it is taken at once; a wrong one is told and not taken.").StringVar(&f.customFile)
+	app.Flag("continue-without-custom-resource-state-config-file", "Go on when that file is not there, and take it when it comes.").BoolVar(&f.continueWithoutCustom)
+	app.Flag("custom-resource-state-only", "Show custom resources and nothing else.").BoolVar(&f.customOnly)
 }
 
 // declareService declares what is not about the objects.
@@ -104,6 +112,7 @@ func (f *flags) options() (kubestate.Options, error) {
 		PodNamespace:         f.podNamespace,
 		UseAPIServerCache:    f.cached,
 		ObjectLimit:          f.objectLimit,
+		CustomResourcesOnly:  f.customOnly,
 
 		MetricAllowlist: split(f.allow),
 		MetricDenylist:  split(f.deny),

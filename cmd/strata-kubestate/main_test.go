@@ -50,6 +50,7 @@ func TestMistakes(t *testing.T) {
 	f(2, "--resources=pods", "--node=n1")
 	f(1, "--config "+filepath.Join(dir, "absent")+": ", "--config="+filepath.Join(dir, "absent"))
 	f(1, "field shards not found", "--config="+write("typo", "shards: 1"))
+	f(1, "--custom-resource-state-config-file "+filepath.Join(dir, "absent")+": ", "--custom-resource-state-config-file="+filepath.Join(dir, "absent"))
 	f(2, "--auto-gomemlimit-ratio is 2", "--auto-gomemlimit-ratio=2")
 	f(2, "leave it or --auth-filter out", "--auth-filter", "--web.enable-pprof")
 	f(2, "--shard 2 is none of --total-shards 2", "--shard=2", "--total-shards=2")

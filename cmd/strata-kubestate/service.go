@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/strata-metrics/strata/exporters/kubestate"
+	"github.com/strata-metrics/strata/exporters/kubestate/custom"
 	"github.com/strata-metrics/strata/internal/serve"
 )
 
@@ -26,8 +27,9 @@ type service struct {
 	logger   *slog.Logger
 	registry prometheus.Registerer
 	files    *files
-	every    time.Duration // between two looks at the files
-	patience time.Duration // with a new exporter that does not get ready
+	every    time.Duration  // between two looks at the files
+	patience time.Duration  // with a new exporter that does not get ready
+	custom   *custom.Config // the last that was good
 	current  atomic.Pointer[kubestate.Exporter]
 }
 
@@ -58,6 +60,10 @@ func (s *service) load() (flags, *kubestate.Exporter, error) {
 	if err != nil {
 		return f, nil, &serve.UsageError{Err: err}
 	}
+	if err := s.loadCustom(&f); err != nil {
+		return f, nil, err
+	}
+	options.CustomResources = s.custom
 	if f.kubeconfig != "" {
 		_, _ = s.files.read(typeKubeconfig, f.kubeconfig) // a change makes an exporter too
 	}
@@ -67,6 +73,46 @@ func (s *service) load() (flags, *kubestate.Exporter, error) {
 	options.Logger, options.Registry = s.logger, s.registry
 	exporter, err := kubestate.New(options)
 	return f, exporter, err
+}
+
+// loadCustom reads what to show of custom resources. A mistake in it is told
+// and costs nothing else: what was good before is kept.
+func (s *service) loadCustom(f *flags) error {
+	content, from := []byte(f.custom), "--custom-resource-state-config"
+	if f.custom == "" {
+		if f.customFile == "" {
+			s.custom = nil
+			return nil
+		}
+		from = "--custom-resource-state-config-file " + f.customFile
+		var err error
+		content, err = s.files.read(typeCustom, f.customFile)
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrNotExist) && f.continueWithoutCustom:
+			s.logger.Warn("the file of --custom-resource-state-config-file is not there yet", "file", f.customFile)
+			return nil
+		default:
+			return fmt.Errorf("%s: %w", from, err)
+		}
+	}
+	builtIn := make(map[string]bool)
+	for _, family := range kubestate.Families() {
+		builtIn[family.Name()] = true
+	}
+	config, err := custom.Parse(content, func(name string) bool { return builtIn[name] })
+	if f.custom == "" {
+		s.files.loaded(typeCustom, f.customFile, content, err)
+	}
+	if err != nil {
+		s.logger.Error("what to show of custom resources is not valid and not taken", "from", from, "err", err)
+		return nil
+	}
+	for _, warning := range config.Warnings {
+		s.logger.Warn("what to show of custom resources has parts without a meaning", "from", from, "err", warning)
+	}
+	s.custom = config
+	return nil
 }
 
 // start loads for the first time.

@@ -138,3 +138,39 @@ func TestMemory(t *testing.T) {
 	f(0, nil)
 	f(0, map[string]string{"proc/meminfo": "?"})
 }
+
+// TestCustomReload holds that a wrong file of custom resources is told, and
+// that the rest goes on.
+func TestCustomReload(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "custom.yaml")
+	var log strings.Builder
+	s := newService(flags{apiserver: "http://127.0.0.1:1", customFile: path, continueWithoutCustom: true, totalShards: 1, memRatio: 0.9},
+		slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	load := func(content string) {
+		t.Helper()
+		if content != "" {
+			require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		}
+		_, exporter, err := s.load()
+		require.NoError(t, err)
+		require.NotNil(t, exporter)
+		require.False(t, s.files.changed())
+	}
+	load("")
+	require.Nil(t, s.custom)
+	require.Contains(t, log.String(), "is not there yet")
+	good := "spec: {resources: [{groupVersionKind: {group: a.b}, metrics: [{name: x, each: {type: Info, info: {}}}]}]}"
+	load(good)
+	require.Len(t, s.custom.Resources, 1)
+	load("spec:\n  resources:\n  - groupVersionKind: {kind: A}\n")
+	require.Len(t, s.custom.Resources, 1, "what was good before is kept")
+	require.Contains(t, log.String(), "line 3: spec.resources[0]: groupVersionKind.group is missing")
+	require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
+	load(strings.Replace(good, "name: x", "name: x, colour: 1", 1))
+	require.Contains(t, log.String(), "field colour not found")
+	s.args.custom = strings.Replace(good, "metrics", "metricNamePrefix: kube, metrics", 1)
+	s.args.custom = strings.Replace(s.args.custom, "name: x", "name: pod_info", 1)
+	load("")
+	require.Contains(t, log.String(), "kube_pod_info is a family of the built-in kinds")
+}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -52,8 +53,17 @@ func LoadConfig(apiserver, kubeconfig string) (*rest.Config, error) {
 // client reaches the API groups of the chosen kinds, and decodes nothing else.
 type client struct {
 	http   *http.Client
-	groups map[schema.GroupVersion]*rest.RESTClient
+	groups map[schema.GroupVersion]rest.Interface
 	params runtime.ParameterCodec
+	config *rest.Config
+}
+
+// dynamic reaches a group whose types are not known: its objects come as what
+// their JSON holds.
+func (c *client) dynamic(gv schema.GroupVersion) (rest.Interface, error) {
+	config := dynamic.ConfigFor(c.config)
+	config.GroupVersion, config.APIPath = &gv, "/apis"
+	return rest.RESTClientForConfigAndClient(config, c.http)
 }
 
 func newClient(c *rest.Config, groups []apiGroup) (*client, error) {
@@ -80,8 +90,9 @@ func newClient(c *rest.Config, groups []apiGroup) (*client, error) {
 	}
 	cl := &client{
 		http:   httpClient,
-		groups: make(map[schema.GroupVersion]*rest.RESTClient),
+		groups: make(map[schema.GroupVersion]rest.Interface),
 		params: runtime.NewParameterCodec(scheme),
+		config: rest.CopyConfig(config),
 	}
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	for _, g := range groups {

@@ -56,7 +56,8 @@ func newFakeAPI(t testing.TB, watchList bool) *fakeAPI {
 	for plural, k := range map[string][2]string{
 		"pods": {"v1", "Pod"}, "nodes": {"v1", "Node"}, "deployments": {"apps/v1", "Deployment"},
 		"replicasets": {"apps/v1", "ReplicaSet"}, "horizontalpodautoscalers": {"autoscaling/v2", "HorizontalPodAutoscaler"},
-		"statefulsets": {"apps/v1", "StatefulSet"},
+		"statefulsets": {"apps/v1", "StatefulSet"}, "customresourcedefinitions": {"apiextensions.k8s.io/v1", "CustomResourceDefinition"},
+		"boats": {"harbour.io/v1", "Boat"}, "piers": {"harbour.io/v1", "Pier"},
 	} {
 		f.kinds[plural] = &fakeKind{apiVersion: k[0], kind: k[1], watchers: make(map[chan fakeChange]struct{})}
 	}

@@ -37,6 +37,7 @@ type state struct {
 	kind    *bound
 	scope   scope
 	listed  bool
+	gone    bool                       // it was removed, and what it still says is no matter
 	err     error                      // the last failure, nil when it is over
 	failing map[op]metav1.StatusReason // what fails, and how
 }
@@ -61,6 +62,15 @@ func (h *health) add(kind *bound, sc scope) *state {
 	s := &state{health: h, kind: kind, scope: sc, failing: make(map[op]metav1.StatusReason)}
 	h.states = append(h.states, s)
 	return s
+}
+
+// remove forgets a list-watch that has ended.
+func (h *health) remove(s *state) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.states = slices.DeleteFunc(h.states, func(other *state) bool { return other == s })
+	delete(h.away, s)
+	s.gone = true
 }
 
 // shardUnknown takes why it is not known which shard this is, nil when it is.
@@ -130,6 +140,9 @@ func (s *state) called(during op, err error) {
 	h := s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s.gone {
+		return
+	}
 	if unreachable(err) {
 		if len(h.away) == 0 {
 			h.logger.Error("the API server does not answer; the last state is served on, trying on", "server", h.server, "err", err)

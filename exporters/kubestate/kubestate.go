@@ -40,6 +40,7 @@ type Exporter struct {
 	calls   *calls
 	shards  *sharding
 	auto    *autoShard // nil when the shard is given
+	customs *customs   // nil when none are asked for
 	options Options
 	retry   time.Duration
 	handler http.Handler
@@ -110,13 +111,18 @@ func New(o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
+	set := settings{show: show.shows, logger: o.Logger}
+	if o.CustomResources != nil {
+		if e.customs, err = newCustoms(e, o.CustomResources, set); err != nil {
+			return nil, err
+		}
+		if err := e.customs.events.register(o.Registry); err != nil {
+			return nil, err
+		}
+	}
 	for _, k := range chosen {
-		b := k.bind(settings{
-			show:        show.shows,
-			labels:      o.LabelsAllowlist.of(k.plural()),
-			annotations: o.AnnotationsAllowlist.of(k.plural()),
-			logger:      o.Logger,
-		})
+		set.labels, set.annotations = o.LabelsAllowlist.of(k.plural()), o.AnnotationsAllowlist.of(k.plural())
+		b := k.bind(set)
 		for _, scope := range scopes(o, b) {
 			b.sources = append(b.sources, newSource(b, scope, e.follow(e.client.groups[b.version])))
 		}
@@ -177,6 +183,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 	if e.auto != nil {
 		wait.Go(func() { e.auto.run(ctx) })
 	}
+	if e.customs != nil {
+		wait.Go(func() { e.customs.run(ctx) })
+	}
 	for _, b := range e.kinds {
 		for _, s := range b.sources {
 			wait.Go(func() { s.run(ctx, e.retry) })
@@ -229,31 +238,21 @@ func (e *Exporter) WriteOpenMetrics(w io.Writer) error {
 	return e.write(w, (*metric.Family).AppendOpenHead)
 }
 
-func (e *Exporter) write(w io.Writer, appendHead func(*metric.Family, []byte) []byte) error {
-	buf := make([]byte, 0, chunk+chunk/4)
+func (e *Exporter) write(w io.Writer, head func(*metric.Family, []byte) []byte) error {
+	b := &body{w: w, buf: make([]byte, 0, chunk+chunk/4), head: head}
 	var objects []*rendered
-	for _, b := range e.kinds {
+	for _, kind := range e.kinds {
 		objects = objects[:0]
-		for _, s := range b.sources {
+		for _, s := range kind.sources {
 			objects = s.store.appendAll(objects)
 		}
-		if len(objects) == 0 {
-			continue
-		}
-		for i, f := range b.families {
-			buf = appendHead(f, buf)
-			for _, o := range objects {
-				buf = o.appendFamily(buf, i)
-				if len(buf) < chunk {
-					continue
-				}
-				if _, err := w.Write(buf); err != nil {
-					return err
-				}
-				buf = buf[:0]
-			}
+		if b.kind(kind, objects); b.err != nil {
+			return b.err
 		}
 	}
-	_, err := w.Write(buf)
-	return err
+	if e.customs != nil {
+		b.customs(e.customs)
+	}
+	b.flush(true)
+	return b.err
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/rest"
+
+	"github.com/strata-metrics/strata/exporters/kubestate/custom"
 )
 
 // ErrUsage is what every error of New is that a change of the options mends.
@@ -40,6 +42,11 @@ type Options struct {
 	// StatefulSet: the shard is then the pod's number of as many as the
 	// StatefulSet wants, and Shard does not count.
 	Pod, PodNamespace string
+	// CustomResources says what is shown of custom resources. nil means
+	// nothing.
+	CustomResources *custom.Config
+	// CustomResourcesOnly leaves all other kinds out.
+	CustomResourcesOnly bool
 	// UseAPIServerCache lists what the API server has at hand, which may be
 	// old, and spares etcd.
 	UseAPIServerCache bool
@@ -99,6 +106,9 @@ func choose(o Options) ([]kind, error) {
 	}
 	if len(o.Resources) > 0 {
 		all = slices.DeleteFunc(all, func(k kind) bool { return !slices.Contains(o.Resources, k.plural()) })
+	}
+	if o.CustomResourcesOnly {
+		all = nil
 	}
 	justPods := len(all) == 1 && all[0].plural() == "pods"
 	if o.TrackUnscheduledPods && !justPods {

@@ -24,12 +24,15 @@ type rendered struct {
 }
 
 // appendFamily appends the lines of the kind's i-th family.
-func (r *rendered) appendFamily(dst []byte, i int) []byte {
+func (r *rendered) appendFamily(dst []byte, i int) []byte { return append(dst, r.family(i)...) }
+
+// family gives the lines of the kind's i-th family.
+func (r *rendered) family(i int) []byte {
 	start := uint32(0)
 	if i > 0 {
 		start = r.ends[i-1]
 	}
-	return append(dst, r.text[start:r.ends[i]]...)
+	return r.text[start:r.ends[i]]
 }
 
 // GetObjectKind is nothing: what was decoded is gone.
@@ -136,10 +139,10 @@ func (s *store) Replace(list []any, _ string) error {
 	s.mu.Lock()
 	s.index, s.objects = index, objects
 	s.mu.Unlock()
+	s.tell() // first, so that what it begins to follow counts for readiness
 	if s.replaced != nil {
 		s.replaced(len(objects))
 	}
-	s.tell()
 	return nil
 }
 
