@@ -38,6 +38,8 @@ func (f *flags) declare(app *kingpin.Application) {
 		Default("/").StringVar(&f.options.Rootfs)
 	app.Flag("path.procfs", "Where the host's proc is mounted. Empty means proc under --path.rootfs.").
 		Default("").StringVar(&f.options.Procfs)
+	app.Flag("path.sysfs", "Where the host's sys is mounted. Empty means sys under --path.rootfs.").
+		Default("").StringVar(&f.options.Sysfs)
 	app.Flag("path.cgroup", "Where the host's cgroup file systems are mounted. Empty means sys/fs/cgroup under --path.rootfs.").
 		Default("").StringVar(&f.options.Cgroupfs)
 	app.Flag("container-runtime-endpoint", "Socket of the container runtime (CRI), as unix:///PATH. Empty means that of containerd or CRI-O under /run of --path.rootfs, if there is one.").
@@ -50,10 +52,10 @@ func (f *flags) declare(app *kingpin.Application) {
 		Default("true").EnumVar(&f.storeLabels, "true", "false")
 	app.Flag("whitelisted_container_labels", "With --store_container_labels=false: labels to show all the same, separated by commas.").
 		Default("").StringVar(&f.labels)
-	app.Flag("enable_metrics", "Groups of metrics to show and no others, separated by commas: cpu, memory, network.").
+	app.Flag("enable_metrics", "Groups of metrics to show and no others, separated by commas. If set, --disable_metrics does not count.").
 		Default("").StringVar(&f.enable)
-	app.Flag("disable_metrics", "Groups of metrics not to show, separated by commas. cAdvisor's other groups may be named.").
-		Default("").StringVar(&f.disable)
+	app.Flag("disable_metrics", "Groups of metrics not to show, separated by commas. It takes the place of the default list.").
+		Default(container.DisabledGroups()).StringVar(&f.disable)
 }
 
 // finish checks what was given and makes the options of it.
@@ -65,7 +67,7 @@ func (f *flags) finish() error {
 		f.options.RuntimeEndpoint = f.containerd
 	}
 	var err error
-	if f.options.Groups, err = container.Groups(f.enable, f.disable); err != nil {
+	if f.options.Groups, err = container.SelectGroups(f.enable, f.disable); err != nil {
 		return err
 	}
 	if f.options.RuntimeTimeout <= 0 {

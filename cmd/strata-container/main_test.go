@@ -42,9 +42,9 @@ func TestMistakes(t *testing.T) {
 		require.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
 	}
 	f("unknown long flag '--no-such'", "--no-such")
-	f(`no such group of metrics as "disk" in --enable_metrics: this version has cpu, memory, network`, "--enable_metrics=cpu,disk")
+	f(`no such group of metrics as "dusk" in --enable_metrics: there are advtcp,app,cpu,`, "--enable_metrics=cpu,dusk")
+	f(`see docs/compat-container.md`, "--enable_metrics=resctrl")
 	f(`as "cpus" in --disable_metrics`, "--disable_metrics=cpus")
-	f("exclude each other", "--enable_metrics=cpu", "--disable_metrics=memory")
 	f("give one of them", "--containerd=/a", "--container-runtime-endpoint=/b")
 	f("must be above 0", "--container-runtime-timeout=0s")
 	f("must be one of true,false", "--store_container_labels=maybe")
@@ -65,7 +65,9 @@ func TestFlagsMakeOptions(t *testing.T) {
 	require.Equal(t, "/run/c.sock", f.options.RuntimeEndpoint)
 	require.True(t, f.options.NoContainerLabels)
 	require.Equal(t, []string{"app", "tier"}, f.options.ContainerLabels)
-	require.Equal(t, []string{"cpu", "memory"}, f.options.Groups)
+	want, err := container.SelectGroups("", "percpu,network")
+	require.NoError(t, err)
+	require.Equal(t, want, f.options.Groups)
 	require.Equal(t, "/host", f.options.Rootfs)
 }
 

@@ -12,11 +12,16 @@ import (
 
 // Collect fills a batch for /metrics: cAdvisor's own labels, no times.
 func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
-	s, err := e.snapshot(ctx)
+	s, err := e.snapshot(ctx, e.cadvisor.groups)
+	if err != nil {
+		return err
+	}
+	hardware, err := e.machine(ctx)
 	if err != nil {
 		return err
 	}
 	b.Add(e.cadvisor.failed, number(s.failed))
+	e.cadvisor.addMachine(b, hardware, false)
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
@@ -40,11 +45,16 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 // Kubernetes' it shows those that the kubelet shows, or all where there is no
 // kubelet.
 func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
-	s, err := e.snapshot(ctx)
+	s, err := e.snapshot(ctx, e.kubelet.groups)
+	if err != nil {
+		return err
+	}
+	hardware, err := e.machine(ctx)
 	if err != nil {
 		return err
 	}
 	b.Add(e.kubelet.failed, number(s.failed))
+	e.kubelet.addMachine(b, hardware, true)
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
@@ -72,9 +82,12 @@ func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
 
 // each hands over every number of a cgroup that is known.
 func (b *body) each(c *Cgroup, add func(row *shownFamily, v float64, at time.Time, labels []string)) {
+	perProcessor := b.more(c.more, c.At, add)
+	b.more(c.networkMore, c.networkAt, add)
 	for i := range b.rows {
 		row := &b.rows[i]
 		switch v := c.values[row.field]; {
+		case row.field == cpuUsage && perProcessor: // they are the total
 		case math.IsNaN(v):
 		case math.IsInf(v, 1): // no limit
 			add(row, 0, c.At, row.values)
@@ -89,6 +102,21 @@ func (b *body) each(c *Cgroup, add func(row *shownFamily, v float64, at time.Tim
 			add(&b.network[i], float64(one.Counters[i]), c.networkAt, label[:])
 		}
 	}
+}
+
+// more hands over the samples that have labels of their own, and tells whether
+// the use of each processor was among them.
+func (b *body) more(all []labelled, at time.Time, add func(row *shownFamily, v float64, at time.Time, labels []string)) (perProcessor bool) {
+	for i := range all {
+		one := &all[i]
+		row := &b.labelled[one.kind]
+		if row.family == nil || row.group&b.groups == 0 {
+			continue
+		}
+		perProcessor = perProcessor || one.kind == perCPU
+		add(row, one.value, at, one.labels[:len(row.labels)])
+	}
+	return perProcessor
 }
 
 // containerLabelPrefix leads a container's own labels.

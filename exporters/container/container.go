@@ -7,7 +7,7 @@
 // and body.go says it in three ways: as cAdvisor does, and as the kubelet does
 // at /metrics/cadvisor and /metrics/resource. There is no loop in the
 // background: each value was read for the scrape that shows it, or for another
-// one less than half a second before.
+// one less than a second before.
 package container
 
 import (
@@ -17,8 +17,6 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,9 +42,10 @@ type Options struct {
 	// RuntimeTimeout bounds one listing of the runtime; 0 means 10 s. A
 	// scrape waits for it no longer than 2 s.
 	RuntimeTimeout time.Duration
-	// Groups are the groups of families to show, see the function Groups;
-	// nil means all.
-	Groups []string
+	// Sysfs is where the host's sys is mounted, empty means <Rootfs>/sys.
+	Sysfs string
+	// Groups are the groups of families to show, see SelectGroups.
+	Groups Selection
 	// NoContainerLabels leaves the containers' own labels out of /metrics but
 	// for those in ContainerLabels.
 	NoContainerLabels bool
@@ -65,8 +64,13 @@ type Options struct {
 	Now func() time.Time
 }
 
-// shareFor is how old a pass may be to be shown to another reader.
-const shareFor = 500 * time.Millisecond
+// shareFor is how old a pass may be to be shown to another reader: a second,
+// less what one that comes each second may be early.
+const shareFor = 900 * time.Millisecond
+
+// askedFor is how long a pass has the groups of a reader that does not come
+// back.
+const askedFor = 2 * time.Minute
 
 // runtimeWait bounds how long a scrape waits for the runtime.
 const runtimeWait = 2 * time.Second
@@ -88,6 +92,11 @@ type Exporter struct {
 	// wait for it may lose patience.
 	turn chan struct{}
 	last *snapshot // under turn
+	// asked is when each set of groups was wanted last, under turn. At the
+	// start all are taken to have been: who reads what is not known yet.
+	asked map[group]time.Time
+	// hardware is what the machine has, under turn.
+	hardware *machine
 
 	trouble bool // under turn: the last pass had errors, which was logged
 }
@@ -99,6 +108,7 @@ type snapshot struct {
 	cgroups  []Cgroup
 	kubepods bool // the kubelet has a tree here
 	failed   bool
+	groups   group // that were read
 }
 
 // New makes an Exporter. It fails when no cgroup file system is mounted or the
@@ -108,18 +118,20 @@ func New(o Options) (*Exporter, error) {
 	o = withDefaults(o)
 	e := &Exporter{o: o, turn: make(chan struct{}, 1)}
 	var err error
-	if e.cadvisor, err = newBody([]string{"id", "image", "name"}, o.Groups); err != nil {
+	if e.cadvisor, err = newBody([]string{"id", "image", "name"}, o.Groups.of(defaultGroups, allGroups)); err != nil {
 		return nil, err
 	}
-	if e.kubelet, err = newBody([]string{"container", "id", "image", "name", "namespace", "pod"}, o.Groups); err != nil {
+	if e.kubelet, err = newBody([]string{"container", "id", "image", "name", "namespace", "pod"}, o.Groups.of(kubeletGroups, kubeletGroups)); err != nil {
 		return nil, err
 	}
 	e.resource = newResourceBody()
+	now := o.Now()
+	e.asked = map[group]time.Time{e.cadvisor.groups: now, e.kubelet.groups: now, resourceGroups: now}
 	if e.own, err = newOwnMetrics(o.Registry); err != nil {
 		return nil, fmt.Errorf("registering the metrics of the container exporter: %w", err)
 	}
 	if o.Source == nil {
-		if e.o.Source, err = newCgroupSource(o.Procfs, o.Cgroupfs, o.Now); err != nil {
+		if e.o.Source, err = newCgroupSource(o); err != nil {
 			return nil, err
 		}
 	}
@@ -135,12 +147,10 @@ func New(o Options) (*Exporter, error) {
 func withDefaults(o Options) Options {
 	o.Rootfs = firstOf(o.Rootfs, "/")
 	o.Procfs = firstOf(o.Procfs, filepath.Join(o.Rootfs, "proc"))
+	o.Sysfs = firstOf(o.Sysfs, filepath.Join(o.Rootfs, "sys"))
 	o.Cgroupfs = firstOf(o.Cgroupfs, filepath.Join(o.Rootfs, "sys/fs/cgroup"))
 	if o.RuntimeTimeout == 0 {
 		o.RuntimeTimeout = 10 * time.Second
-	}
-	if o.Groups == nil {
-		o.Groups = []string{groupCPU, groupMemory, groupNetwork}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -174,18 +184,36 @@ func (e *Exporter) handler(collect func(context.Context, *metric.Batch) error, g
 // Families lists what /metrics can show.
 func (e *Exporter) Families() []*metric.Family { return e.cadvisor.families() }
 
-// snapshot gives a pass that is at most shareFor old.
-func (e *Exporter) snapshot(ctx context.Context) (*snapshot, error) {
+// lock waits for the turn.
+func (e *Exporter) lock(ctx context.Context) error {
 	select {
 	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
+		return nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for another reading of the cgroups: %w", ctx.Err())
+		return fmt.Errorf("waiting for another reading of the cgroups: %w", ctx.Err())
 	}
-	if age := e.o.Now().Sub(e.lastTaken()); e.last != nil && age >= 0 && age < shareFor {
+}
+
+func (e *Exporter) unlock() { <-e.turn }
+
+// snapshot gives a pass that is at most shareFor old and has the groups that
+// are wanted. A pass has those of all who read of late, so that they share it.
+func (e *Exporter) snapshot(ctx context.Context, want group) (*snapshot, error) {
+	if err := e.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer e.unlock()
+	now := e.o.Now()
+	e.asked[want] = now
+	if age := now.Sub(e.lastTaken()); e.last != nil && age >= 0 && age < shareFor && want&^e.last.groups == 0 {
 		return e.last, nil
 	}
-	s, err := e.take(ctx)
+	for groups, at := range e.asked {
+		if now.Sub(at) < askedFor {
+			want |= groups
+		}
+	}
+	s, err := e.take(ctx, want)
 	if err != nil {
 		return nil, err
 	}
@@ -201,14 +229,14 @@ func (e *Exporter) lastTaken() time.Time {
 }
 
 // take makes a pass.
-func (e *Exporter) take(ctx context.Context) (*snapshot, error) {
+func (e *Exporter) take(ctx context.Context, want group) (*snapshot, error) {
 	begin := e.o.Now()
-	pass, err := e.o.Source.Read(ctx)
+	pass, err := e.o.Source.Read(ctx, want)
 	if err != nil {
 		return nil, err
 	}
 	e.own.readErrors.Add(float64(pass.Failed))
-	s := &snapshot{cgroups: pass.Cgroups, failed: pass.Failed > 0}
+	s := &snapshot{cgroups: pass.Cgroups, failed: pass.Failed > 0, groups: want}
 	var ids []string
 	for i := range s.cgroups {
 		s.kubepods = s.kubepods || s.cgroups[i].kubepods
@@ -220,7 +248,7 @@ func (e *Exporter) take(ctx context.Context) (*snapshot, error) {
 	s.failed = s.failed || who.failed != nil
 	unknown := s.identify(who)
 	e.own.unidentified.Set(float64(unknown))
-	failed, err := e.readNetworks(s)
+	failed, err := e.readNetworks(s, want)
 	s.failed = s.failed || failed > 0
 	e.own.readErrors.Add(float64(failed))
 	e.logTrouble(errors.Join(who.failed, pass.Err, err), pass.Failed+failed)
@@ -250,43 +278,6 @@ func (s *snapshot) identify(who view) (unknown int) {
 	}
 	s.cgroups = kept
 	return unknown
-}
-
-// readNetworks reads the host's interfaces for the root, and for each sandbox
-// those of its pod: all containers of a pod share them.
-func (e *Exporter) readNetworks(s *snapshot) (failed int, err error) {
-	if !slices.Contains(e.o.Groups, groupNetwork) {
-		return 0, nil
-	}
-	var r reader
-	defer r.close()
-	for i := range s.cgroups {
-		c := &s.cgroups[i]
-		switch {
-		case c.ID == "/":
-			c.network, c.networkAt = r.readNetwork(e.o.Procfs, "1", e.o.Now)
-		case c.who != nil && c.who.Sandbox:
-			if pid := r.sandboxPID(e.o.Procfs, c); pid > 0 {
-				c.network, c.networkAt = r.readNetwork(e.o.Procfs, strconv.Itoa(pid), e.o.Now)
-			}
-		}
-	}
-	return r.failed, r.err
-}
-
-// sandboxPID gives a process in the sandbox. Outside of the host's PID
-// namespace the cgroup does not tell; then the runtime's word counts, if the
-// process is still in that cgroup.
-func (r *reader) sandboxPID(procfs string, c *Cgroup) int {
-	pid, _ := parsed(r, c.proc, "cgroup.procs", parsePIDs)
-	if pid > 0 || c.who.PID == 0 {
-		return pid
-	}
-	in, _ := parsed(r, filepath.Join(procfs, strconv.Itoa(c.who.PID)), "cgroup", holdsID(c.containerID))
-	if !in {
-		return 0
-	}
-	return c.who.PID
 }
 
 // logTrouble logs the first of several passes with errors, not each.

@@ -1,10 +1,7 @@
 package container
 
 import (
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/strata-metrics/strata/internal/metric"
 )
@@ -53,59 +50,28 @@ const (
 	specMemory
 	specSwap
 	specReservation
+	schedRun
+	schedQueue
+	schedPeriods
+	procCount
+	procFiles
+	procSockets
+	procThreads
+	procThreadsMax
+	procMaxFiles
+	memMigrate
+	memReferenced
+	oomKills
+	psiCPUFull
+	psiCPUSome
+	psiMemFull
+	psiMemSome
+	psiIOFull
+	psiIOSome
+	health
+	nothing // 0 of every cgroup
 	fields
 )
-
-// The groups of families that can be switched, by cAdvisor's names.
-const (
-	groupCPU     = "cpu"
-	groupMemory  = "memory"
-	groupNetwork = "network"
-)
-
-// knownGroups are those of cAdvisor that Strata does not have yet. It is no
-// mistake to switch them off.
-func knownGroups() []string {
-	return []string{"advtcp", "app", "cpuLoad", "cpu_topology", "cpuset", "disk", "diskIO", "hugetlb", "memory_numa",
-		"oom_event", "percpu", "perf_event", "pressure", "process", "referenced_memory", "resctrl", "sched", "tcp", "udp"}
-}
-
-// ErrGroup is returned for a group of metrics that does not exist.
-var ErrGroup = errors.New("no such group of metrics")
-
-// Groups turns the values of --enable_metrics and --disable_metrics, lists with
-// commas, into the groups to show. As in cAdvisor only one of the two may be
-// given; a group that cannot be shown may be disabled but not enabled.
-func Groups(enable, disable string) ([]string, error) {
-	all := []string{groupCPU, groupMemory, groupNetwork}
-	if enable != "" && disable != "" {
-		return nil, fmt.Errorf("%w: --enable_metrics and --disable_metrics exclude each other; give one of them", ErrGroup)
-	}
-	for _, g := range list(enable) {
-		if !slices.Contains(all, g) {
-			return nil, fmt.Errorf("%w as %q in --enable_metrics: this version has %s", ErrGroup, g, strings.Join(all, ", "))
-		}
-	}
-	for _, g := range list(disable) {
-		if !slices.Contains(all, g) && !slices.Contains(knownGroups(), g) {
-			return nil, fmt.Errorf("%w as %q in --disable_metrics: there are %s", ErrGroup, g, strings.Join(slices.Concat(all, knownGroups()), ", "))
-		}
-	}
-	if enable != "" {
-		return list(enable), nil
-	}
-	return slices.DeleteFunc(all, func(g string) bool { return slices.Contains(list(disable), g) }), nil
-}
-
-func list(s string) []string {
-	var out []string
-	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
-}
 
 // declared is a family of a container as the table below says it: cAdvisor's
 // name, type, labels and meaning.
@@ -114,7 +80,7 @@ type declared struct {
 	help   string
 	typ    metric.Type
 	unit   string
-	group  string   // empty: always shown
+	group  group    // 0: always shown
 	labels []string // behind those that say which container it is
 	field  field
 	values []string // of labels
@@ -125,10 +91,12 @@ type declared struct {
 
 // table lists every family that is made of fields. A family with several
 // samples stands in it once for each, in a row.
-func table() []declared { return slices.Concat(cpuTable(), memoryTable(), specTable()) }
+func table() []declared {
+	return slices.Concat(cpuTable(), memoryTable(), specTable(), processTable(), pressureTable())
+}
 
 // maker makes rows of one group.
-func maker(prefix, group string) func(name string, t metric.Type, unit string, f field, help string) declared {
+func maker(prefix string, group group) func(name string, t metric.Type, unit string, f field, help string) declared {
 	return func(name string, t metric.Type, unit string, f field, help string) declared {
 		return declared{name: prefix + name, help: help, typ: t, unit: unit, group: group, field: f}
 	}
@@ -229,63 +197,4 @@ func lastSeen() declared {
 
 func scrapeError() declared {
 	return declared{name: "container_scrape_error", help: "1 if containers or what is known of them could not all be read, 0 otherwise.", typ: metric.Gauge}
-}
-
-// shown is a family of one body with the row of the table that fills it.
-type shownFamily struct {
-	declared
-	family *metric.Family
-}
-
-// body is the families of one endpoint. They differ between endpoints in the
-// labels that say which container it is.
-type body struct {
-	rows    []shownFamily
-	network []shownFamily
-	seen    *metric.Family
-	failed  *metric.Family
-}
-
-// newBody declares the families of the chosen groups, their labels led by base.
-func newBody(base, groups []string) (*body, error) {
-	b := &body{}
-	last := (*metric.Family)(nil)
-	declare := func(d declared, base []string) (*metric.Family, error) {
-		if last != nil && last.Name() == d.name {
-			return last, nil
-		}
-		f, err := metric.New(metric.Spec{Name: d.name, Help: d.help, Type: d.typ, Unit: d.unit, Labels: slices.Concat(base, d.labels)})
-		last = f
-		return f, err
-	}
-	var err error
-	add := func(to []shownFamily, from []declared) []shownFamily {
-		for _, d := range from {
-			if err == nil && (d.group == "" || slices.Contains(groups, d.group)) {
-				one := shownFamily{declared: d}
-				one.family, err = declare(d, base)
-				to = append(to, one)
-			}
-		}
-		return to
-	}
-	b.rows, b.network = add(nil, table()), add(nil, networkTable())
-	if err == nil {
-		b.seen, err = declare(lastSeen(), base)
-	}
-	if err == nil {
-		b.failed, err = declare(scrapeError(), nil)
-	}
-	return b, err
-}
-
-// families lists what the body can show.
-func (b *body) families() []*metric.Family {
-	out := []*metric.Family{b.seen, b.failed}
-	for _, row := range slices.Concat(b.rows, b.network) {
-		if !slices.Contains(out, row.family) {
-			out = append(out, row.family)
-		}
-	}
-	return out
 }

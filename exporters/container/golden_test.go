@@ -140,7 +140,7 @@ func TestContainerLabels(t *testing.T) {
 func TestGroupsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	h, runtime := kubernetes(t, true)
-	e := h.exporter(func(o *Options) { runtime.endpoint(o); o.Groups = []string{groupCPU} })
+	e := h.exporter(func(o *Options) { runtime.endpoint(o); o.Groups, _ = SelectGroups("cpu", "") })
 	got := text(t, e, e.CollectCAdvisor)
 	require.Contains(t, got, "container_cpu_usage_seconds_total{")
 	require.NotContains(t, got, "container_network_")
@@ -149,7 +149,8 @@ func TestGroupsAreLeftOut(t *testing.T) {
 	require.Contains(t, text(t, e, e.CollectResource), "node_memory_working_set_bytes ")
 }
 
-// The names, types and labels are those of cAdvisor, as far as they are there.
+// Every family of cAdvisor is declared with its name, type and unit, or it is
+// said why it cannot be there; and none is that is not cAdvisor's.
 func TestAgainstCAdvisorsFamilies(t *testing.T) {
 	t.Parallel()
 	const path = "../../../shared/oracle/container_families.tsv"
@@ -157,26 +158,34 @@ func TestAgainstCAdvisorsFamilies(t *testing.T) {
 	if err != nil {
 		t.Skipf("no reference data: %v", err)
 	}
-	want := map[string][]string{}
-	for line := range strings.Lines(string(data)) {
+	everything, err := SelectGroups("", "")
+	require.NoError(t, err)
+	b, err := newBody([]string{"id"}, everything.of(0, allGroups))
+	require.NoError(t, err)
+	shown := map[string]*metric.Family{}
+	for _, f := range b.families() {
+		shown[f.Name()] = f
+	}
+	reasons, count := Impossible(), 0
+	for line := range strings.Lines(strings.SplitN(string(data), "\n", 2)[1]) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		want[fields[0]] = fields
-	}
-	h := newHost(t, false)
-	shown := map[string]bool{}
-	for _, f := range h.exporter(nil).Families() {
-		shown[f.Name()] = true
-		if f.Name() == "container_scrape_error" {
-			continue // of cAdvisor's exporter, not of a container
+		name := fields[0]
+		count++
+		if reasons[name] != "" {
+			require.Nil(t, shown[name], "%s is there and said to be impossible", name)
+			continue
 		}
-		fields := want[f.Name()]
-		require.NotNil(t, fields, "%s is not cAdvisor's", f.Name())
-		require.Equal(t, fields[1], f.Spec().Type.String(), f.Name())
-		require.Equal(t, fields[2], f.Spec().Unit, f.Name())
-	}
-	for name, fields := range want {
-		if (fields[3] == groupCPU || fields[3] == groupMemory || fields[3] == groupNetwork) && strings.HasPrefix(name, "container_") {
-			require.True(t, shown[name], "%s is missing", name)
+		f := shown[name]
+		require.NotNil(t, f, "%s is neither declared nor said to be impossible", name)
+		require.Equal(t, fields[1], f.Spec().Type.String(), name)
+		if f.Spec().Unit != "" && fields[2] != "" {
+			require.Equal(t, fields[2], f.Spec().Unit, name)
 		}
+		delete(shown, name)
 	}
+	require.Equal(t, 121, count)
+	// Those of cAdvisor's exporter, not of a container.
+	delete(shown, "container_scrape_error")
+	delete(shown, "machine_scrape_error")
+	require.Empty(t, shown)
 }

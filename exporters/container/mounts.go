@@ -22,6 +22,8 @@ type hierarchies struct {
 	cpuacct hierarchy // usage
 	cpu     hierarchy // quota, shares, throttling; the same as cpuacct on v2
 	memory  hierarchy
+	// The others are not walked: a cgroup has the same path in all of them.
+	blkio, cpuset, hugetlb, pids hierarchy
 }
 
 // ErrNoCgroups is returned by New when no cgroup file system is mounted.
@@ -125,6 +127,14 @@ func chooseHierarchies(mounts []mount, root string) hierarchies {
 				h.cpu = at
 			case "memory":
 				h.memory = at
+			case "blkio":
+				h.blkio = at
+			case "cpuset":
+				h.cpuset = at
+			case "hugetlb":
+				h.hugetlb = at
+			case "pids":
+				h.pids = at
 			}
 		}
 	}
@@ -135,8 +145,10 @@ func chooseHierarchies(mounts []mount, root string) hierarchies {
 	if h.cpuacct.point == "" && h.cpu.point == "" {
 		h.cpuacct, h.cpu = unified, unified
 	}
-	if h.memory.point == "" {
-		h.memory = unified
+	for _, one := range []*hierarchy{&h.memory, &h.blkio, &h.cpuset, &h.hugetlb, &h.pids} {
+		if one.point == "" {
+			*one = unified
+		}
 	}
 	return h
 }

@@ -157,18 +157,19 @@ not a line of mountinfo
 `
 	cpu := hierarchy{point: "/sys/fs/cgroup/cpu,cpuacct"}
 	memory := hierarchy{point: "/sys/fs/cgroup/memory"}
+	beside := hierarchy{"/sys/fs/cgroup/unified", true}
 	f := func(mountinfo, root string, want hierarchies) {
 		t.Helper()
 		require.Equal(t, want, chooseHierarchies(parseMountinfo([]byte(mountinfo)), root))
 	}
-	f(v1, "/sys/fs/cgroup", hierarchies{cpuacct: cpu, cpu: cpu, memory: memory})
+	f(v1, "/sys/fs/cgroup", hierarchies{cpuacct: cpu, cpu: cpu, memory: memory, blkio: beside, cpuset: beside, hugetlb: beside, pids: beside})
 	unified := hierarchy{point: "/host/sys/fs/cgroup", v2: true}
-	f(v1, "/host/sys/fs/cgroup", hierarchies{unified, unified, unified})
+	f(v1, "/host/sys/fs/cgroup", hierarchies{unified, unified, unified, unified, unified, unified, unified})
 	f(v1, "/elsewhere", hierarchies{})
 	f("", "/", hierarchies{})
 	// Hybrid: memory was left to the unified hierarchy.
 	hybrid := strings.Replace(v1, "rw,memory", "rw,freezer", 1)
-	f(hybrid, "/sys/fs/cgroup", hierarchies{cpu, cpu, hierarchy{"/sys/fs/cgroup/unified", true}})
+	f(hybrid, "/sys/fs/cgroup", hierarchies{cpu, cpu, beside, beside, beside, beside, beside})
 	// Separate mounts, and a name with a blank.
 	f("1 1 0:1 / /c\\040g/cpu rw - cgroup cgroup rw,cpu\n2 1 0:2 / /c\\040g/acct rw - cgroup cgroup rw,cpuacct\n", "/c g",
 		hierarchies{cpuacct: hierarchy{point: "/c g/acct"}, cpu: hierarchy{point: "/c g/cpu"}})
@@ -235,25 +236,29 @@ func TestParseSandboxInfo(t *testing.T) {
 	f(`[]`, "", 0)
 }
 
-func TestGroups(t *testing.T) {
+func TestSelectGroups(t *testing.T) {
 	t.Parallel()
-	f := func(enable, disable string, want ...string) {
+	f := func(enable, disable string, metrics, kubelet group) {
 		t.Helper()
-		got, err := Groups(enable, disable)
-		if want == nil {
+		got, err := SelectGroups(enable, disable)
+		if metrics == 0 {
 			require.ErrorIs(t, err, ErrGroup)
 			require.NotContains(t, err.Error(), "\n")
 			return
 		}
 		require.NoError(t, err)
-		require.Equal(t, want, got)
+		require.Equal(t, metrics.String(), got.of(defaultGroups, allGroups).String())
+		require.Equal(t, kubelet.String(), got.of(kubeletGroups, kubeletGroups).String())
 	}
-	f("", "", "cpu", "memory", "network")
-	f("", "network, percpu,tcp", "cpu", "memory")
-	f("cpu", "", "cpu")
-	f("cpu,disk", "")       // cAdvisor's, but not here yet
-	f("", "cpu,everything") // nobody's
-	f("cpu", "memory")
+	f("", DisabledGroups(), defaultGroups, kubeletGroups)
+	f("", "network, tcp", allGroups&^(groupNetwork|groupTCP), kubeletGroups&^groupNetwork)
+	f("", "", allGroups, kubeletGroups)
+	f("cpu", "cpu", groupCPU, groupCPU)
+	f("cpu,udp", DisabledGroups(), groupCPU|groupUDP, groupCPU)
+	f("", allGroups.String(), groupApp, groupApp)
+	f("cpu,everything", "", 0, 0)
+	f("", "cpu,everything", 0, 0)
+	f("perf_event,resctrl", "", 0, 0)
 }
 
 func FuzzParsers(f *testing.F) {
@@ -295,6 +300,7 @@ func FuzzParsers(f *testing.F) {
 		for _, m := range parseMountinfo(data) {
 			require.True(t, m.v2 || len(m.controllers) > 0)
 		}
+		fuzzMore(t, data)
 		p := placeOf(string(data))
 		require.True(t, p.containerID == "" || len(p.containerID) == idLength && p.podUID == "")
 		require.True(t, utf8.ValidString(printable(string(data))))

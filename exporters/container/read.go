@@ -5,8 +5,6 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -173,6 +171,7 @@ type target struct {
 type keys struct {
 	cpu1, cpuacct1, memory1    map[string]target
 	usage2, cpu2, memory2, ev2 map[string]target
+	oom                        map[string]target
 }
 
 func newKeys() keys {
@@ -209,7 +208,8 @@ func newKeys() keys {
 			"file_dirty": memDirty, "file_writeback": memWriteback, "pgscan": memScanned, "pgsteal": memStolen,
 			"workingset_refault_file": memRefaultFile, "workingset_refault_anon": memRefaultAnon,
 		}),
-		ev2: bytesOf(map[string]field{"high": memEventsHigh, "max": memEventsMax}),
+		oom: bytesOf(map[string]field{"oom_kill": oomKills}),
+		ev2: bytesOf(map[string]field{"high": memEventsHigh, "max": memEventsMax, "oom_kill": oomKills}),
 	}
 }
 
@@ -219,7 +219,8 @@ type dirs struct{ cpuacct, cpu, memory string }
 
 // read fills c from the files of its directories. It is false when nothing was
 // there: the cgroup is gone, or all of it is unreadable.
-func (s *cgroupSource) read(r *reader, d dirs, c *Cgroup) bool {
+func (s *cgroupSource) read(r *reader, from *found, c *Cgroup, want group) bool {
+	d := from.dirs
 	for f := range c.values {
 		c.values[f] = math.NaN()
 	}
@@ -237,6 +238,9 @@ func (s *cgroupSource) read(r *reader, d dirs, c *Cgroup) bool {
 			read = s.readMemory2
 		}
 		some = read(r, d.memory, c.ID == "/", &c.values) || some
+	}
+	if some {
+		s.readMore(r, from, c, want)
 	}
 	return some
 }
@@ -362,11 +366,4 @@ func (s *cgroupSource) rootLimits(r *reader, v *values) (meminfo, bool) {
 
 func setWorkingSet(v *values) {
 	v[memWorkingSet] = max(v[memUsage]-v[memInactiveFile], 0) // NaN if either is
-}
-
-// readNetwork reads the interfaces of a process's network namespace.
-func (r *reader) readNetwork(procfs, pid string, now func() time.Time) ([]Interface, time.Time) {
-	at := now()
-	out, _ := parsed(r, filepath.Join(procfs, pid, "net"), "dev", parseNetDev)
-	return out, at
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
+// resourceGroups are what /metrics/resource is made of.
+const resourceGroups = groupCPU | groupMemory
+
 // resourceBody is the families of /metrics/resource.
 type resourceBody struct {
 	node, container, pod usageFamilies
@@ -57,7 +60,7 @@ type key struct{ namespace, pod, container string }
 // of pods and the pods. A pod is what its cgroup used, never the sum of its
 // containers, which would fall when one ends.
 func (e *Exporter) CollectResource(ctx context.Context, b *metric.Batch) error {
-	s, err := e.snapshot(ctx)
+	s, err := e.snapshot(ctx, resourceGroups)
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,11 @@ import (
 
 // Source reads the cgroups of a machine.
 type Source interface {
-	// Read makes one pass over the tree. What cannot be read is left out and
+	// Read makes one pass over the tree and reads the groups of families that
+	// are wanted, cpu and memory always. What cannot be read is left out and
 	// counted; what vanishes on the way is left out. It fails only when the
 	// context ends or there is no tree. The result is the caller's own.
-	Read(context.Context) (*Pass, error)
+	Read(ctx context.Context, want group) (*Pass, error)
 }
 
 // Pass is what one walk over the cgroups found.
@@ -33,6 +34,8 @@ type Cgroup struct {
 
 	place
 	values values
+	more   []labelled
+	sched  []processSched // of its processes
 	// proc is a directory with a cgroup.procs.
 	proc string
 
@@ -40,6 +43,8 @@ type Cgroup struct {
 	// the pod whose cgroup it is. At most one is set.
 	who, pod *Container
 	network  []Interface
+	// networkMore is what else was read of the network namespace.
+	networkMore []labelled
 	// networkAt is the time at which network was read.
 	networkAt time.Time
 }

@@ -22,13 +22,17 @@ import (
 type cgroupSource struct {
 	h      hierarchies
 	procfs string
+	sysfs  string
+	rootfs string
 	now    func() time.Time
 	keys   keys
+	names  names
 	boot   float64 // Unix time; no cgroup is older
 
 	// starts are the times at which the cgroups of the last pass were made.
 	// Read is not called twice at once, see Exporter.pass.
 	starts map[string]start
+	sched  schedules // nil until somebody wants them
 }
 
 // start is when a cgroup was made, and the inode by which it is told from a
@@ -42,16 +46,16 @@ type start struct {
 // they ask for, so more of them only wait.
 const maxReaders = 4
 
-func newCgroupSource(procfs, root string, now func() time.Time) (*cgroupSource, error) {
-	h, err := findHierarchies(procfs, root)
+func newCgroupSource(o Options) (*cgroupSource, error) {
+	h, err := findHierarchies(o.Procfs, o.Cgroupfs)
 	if err != nil {
 		return nil, err
 	}
-	s := &cgroupSource{h: h, procfs: procfs, now: now, keys: newKeys()}
+	s := &cgroupSource{h: h, procfs: o.Procfs, sysfs: o.Sysfs, rootfs: o.Rootfs, now: o.Now, keys: newKeys()}
 	// Without /proc/stat the times of start are only less sure.
 	var r reader
 	defer r.close()
-	boot, _ := parsed(&r, procfs, "stat", parseBootTime)
+	boot, _ := parsed(&r, o.Procfs, "stat", parseBootTime)
 	s.boot = float64(boot / 60 * 60)
 	return s, nil
 }
@@ -59,22 +63,34 @@ func newCgroupSource(procfs, root string, now func() time.Time) (*cgroupSource, 
 // found is a cgroup on the way from the walk to its reading.
 type found struct {
 	id    string
+	rel   string // its path below the root of any hierarchy, empty for the root
 	dirs  dirs
 	start start
 }
 
 // Read implements Source.
-func (s *cgroupSource) Read(ctx context.Context) (*Pass, error) {
+func (s *cgroupSource) Read(ctx context.Context, want group) (*Pass, error) {
 	all, w, err := s.walk(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("walking the cgroups: %w", err)
 	}
-	pass, err := s.readAll(ctx, all)
+	s.learn(&w.reader, want)
+	pass, err := s.readAll(ctx, all, want)
 	if err != nil {
 		return nil, err
 	}
-	pass.Failed += w.failed
-	pass.Err = errors.Join(w.err, pass.Err)
+	if len(pass.Cgroups) > 0 && pass.Cgroups[0].ID == "/" {
+		s.readFilesystems(&w.reader, &pass.Cgroups[0], want)
+	}
+	w.reader.close()
+	pass.Failed += w.reader.failed
+	pass.Err = errors.Join(w.reader.err, pass.Err)
+	if want&groupSched != 0 {
+		if s.sched == nil {
+			s.sched = schedules{}
+		}
+		s.sched.take(pass.Cgroups)
+	}
 	s.starts = make(map[string]start, len(all))
 	for _, f := range all {
 		s.starts[f.id] = f.start
@@ -84,7 +100,7 @@ func (s *cgroupSource) Read(ctx context.Context) (*Pass, error) {
 
 // walk finds all cgroups, in the order of their ids. The reader counts what
 // could not be looked into.
-func (s *cgroupSource) walk(ctx context.Context) ([]found, *reader, error) {
+func (s *cgroupSource) walk(ctx context.Context) ([]found, *walker, error) {
 	w := &walker{source: s, ctx: ctx, index: map[string]int{}}
 	for _, point := range s.h.distinct() {
 		w.root(point)
@@ -96,11 +112,11 @@ func (s *cgroupSource) walk(ctx context.Context) ([]found, *reader, error) {
 		return nil, nil, fmt.Errorf("%w at %s", ErrNoCgroups, strings.Join(s.h.distinct(), ", "))
 	}
 	slices.SortFunc(w.found, func(a, b found) int { return strings.Compare(a.id, b.id) })
-	return w.found, &w.reader, nil
+	return w.found, w, nil
 }
 
 // readAll reads what the walk found, by a few readers side by side.
-func (s *cgroupSource) readAll(ctx context.Context, all []found) (*Pass, error) {
+func (s *cgroupSource) readAll(ctx context.Context, all []found, want group) (*Pass, error) {
 	pass := &Pass{Cgroups: make([]Cgroup, len(all))}
 	live := make([]bool, len(all))
 	readers := make([]reader, min(maxReaders, runtime.GOMAXPROCS(0), len(all)))
@@ -112,7 +128,7 @@ func (s *cgroupSource) readAll(ctx context.Context, all []found) (*Pass, error) 
 			for n := next.Add(1) - 1; n < int64(len(all)) && ctx.Err() == nil; n = next.Add(1) - 1 {
 				c := &pass.Cgroups[n]
 				c.ID, c.place = all[n].id, placeOf(all[n].id)
-				live[n] = s.read(&readers[i], all[n].dirs, c)
+				live[n] = s.read(&readers[i], &all[n], c, want)
 				c.values[specStarted], c.values[specCreated] = all[n].start.time, all[n].start.time
 			}
 		})
@@ -195,7 +211,7 @@ func (w *walker) add(point, dir, id string, st *unix.Stat_t) bool {
 	if !ok {
 		i = len(w.found)
 		w.index[id] = i
-		w.found = append(w.found, found{id: id})
+		w.found = append(w.found, found{id: id, rel: strings.TrimSuffix(dir[len(point):], "/")})
 	}
 	f, h := &w.found[i], &w.source.h
 	fill := func(to *string, of hierarchy) bool {

@@ -68,9 +68,9 @@ func TestCgroupsVanishMidRead(t *testing.T) {
 		require.Len(t, all, 4)
 		h.remove("/b")
 		require.NoError(t, os.RemoveAll(filepath.Join(h.root, "sys/fs/cgroup/memory/c")))
-		pass, err := s.readAll(t.Context(), all)
+		pass, err := s.readAll(t.Context(), all, 0)
 		require.NoError(t, err)
-		require.Zero(t, pass.Failed+w.failed)
+		require.Zero(t, pass.Failed+w.reader.failed)
 		var ids []string
 		for _, c := range pass.Cgroups {
 			ids = append(ids, c.ID)
@@ -297,7 +297,7 @@ type countingSource struct {
 	gate   chan struct{}
 }
 
-func (s *countingSource) Read(ctx context.Context) (*Pass, error) {
+func (s *countingSource) Read(ctx context.Context, want group) (*Pass, error) {
 	s.mu.Lock()
 	s.passes++
 	gate := s.gate
@@ -309,7 +309,7 @@ func (s *countingSource) Read(ctx context.Context) (*Pass, error) {
 			return nil, ctx.Err()
 		}
 	}
-	return s.Source.Read(ctx)
+	return s.Source.Read(ctx, want)
 }
 
 func TestReadersShareAPass(t *testing.T) {
@@ -354,7 +354,7 @@ func TestDeadlineIsHonoured(t *testing.T) {
 	close(source.gate)
 	require.NoError(t, <-first)
 
-	_, err := e.o.Source.(*countingSource).Source.(*cgroupSource).readAll(ended, make([]found, 100))
+	_, err := e.o.Source.(*countingSource).Source.(*cgroupSource).readAll(ended, make([]found, 100), 0)
 	require.True(t, errors.Is(err, context.Canceled))
 }
 
