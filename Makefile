@@ -107,6 +107,16 @@ build-bench-node: go
 	cd test/bench/nodeexporter && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../bin/bench/node_exporter github.com/prometheus/node_exporter
 	cd test/bench && CGO_ENABLED=0 go build -trimpath -o ../../bin/bench/nodehost ./nodehost
 
+.PHONY: bench-container
+bench-container: build-bench-container ## measure strata-container beside cAdvisor on cgroups made for it, 16 minutes (root)
+	bin/bench/containers $(ARGS)
+
+.PHONY: build-bench-container
+build-bench-container: go
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/strata-container
+	cd test/bench/cadvisor && CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w' -o ../../../bin/bench/cadvisor .
+	cd test/bench && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o ../../bin/bench/containers ./containers
+
 .PHONY: bench-freshness
 bench-freshness: build cluster-tools ## from a burst of load to the first answer that shows it, on a real Kubernetes (root; BURSTS, INTERVALS)
 	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server
@@ -122,6 +132,7 @@ verify: go web/node_modules ## format, vet, lint, tidiness, generated files; eac
 	cd test/compat && go vet ./...
 	cd test/compat/client && go vet . && go vet -modfile=previous.mod .
 	cd test/bench && go vet ./...
+	cd test/bench/cadvisor && go vet .
 	@go mod tidy -diff || { echo "run: go mod tidy" >&2; exit 1; }
 	@$(MAKE) --no-print-directory generate
 	@git diff --exit-code --stat -- pipeline/keda/externalscaler || { echo "the code of KEDA's protocol is not that of its .proto file: commit the result of make generate" >&2; exit 1; }

@@ -1,0 +1,143 @@
+// Command containers measures strata-container beside cAdvisor on cgroups that
+// it makes, each with a process that sleeps: what a scrape each 15 s costs, what
+// they hold in memory, and how old a value is when it is scraped. It needs
+// root. It prints one line a figure and exits 1 where one falls short.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/strata-metrics/strata/test/bench/figure"
+	"github.com/strata-metrics/strata/test/bench/process"
+)
+
+// The budgets of docs/design.md, as ratios to the peer.
+const cpuGoal, rssGoal = 0.2, 0.6
+
+// ageGoal bounds the age of our oldest value at the end of its scrape.
+const ageGoal = 1000 // milliseconds
+
+type settings struct {
+	ours, peer         string
+	duration, interval time.Duration
+	counts             []int
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var s settings
+	flags := flag.NewFlagSet("containers", flag.ContinueOnError)
+	flags.StringVar(&s.ours, "strata-container", "bin/strata-container", "program to measure")
+	flags.StringVar(&s.peer, "cadvisor", "bin/bench/cadvisor", "program to measure beside it")
+	flags.DurationVar(&s.duration, "duration", 5*time.Minute, "how long each number of cgroups is measured")
+	flags.DurationVar(&s.interval, "interval", 15*time.Second, "time between scrapes")
+	counts := flags.String("cgroups", "20,100,300", "numbers of cgroups, one after the other")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	for text := range strings.SplitSeq(*counts, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("--cgroups=%s: want numbers with commas", *counts)
+		}
+		s.counts = append(s.counts, n)
+	}
+	dir, err := os.MkdirTemp("", "strata-bench-")
+	if err != nil {
+		return fmt.Errorf("directory for logs: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	report := figure.NewReporter(os.Stdout)
+	report.Note("%d cores, %s; %s of each, a scrape every %s", runtime.NumCPU(), runtime.Version(), s.duration, s.interval)
+	for _, n := range s.counts {
+		if err := s.measure(ctx, report, dir, n); err != nil {
+			return err
+		}
+	}
+	return report.Err()
+}
+
+// measure compares the programs on n cgroups.
+func (s settings) measure(ctx context.Context, report *figure.Reporter, dir string, n int) (err error) {
+	made, err := makeCgroups(n)
+	if err != nil {
+		return errors.Join(err, made.remove())
+	}
+	defer func() { err = errors.Join(err, made.remove()) }()
+	var programs [2]*program
+	for i, path := range []string{s.ours, s.peer} {
+		if programs[i], err = start(ctx, dir, path, i == 0); err != nil {
+			return err
+		}
+		defer programs[i].process.Stop()
+	}
+	results, err := s.scrapeAll(ctx, programs[:])
+	if err != nil {
+		return err
+	}
+	ours, peer := results[0], results[1]
+	name := strconv.Itoa(n) + " cgroups: "
+	report.Add(figure.Figure{Name: name + "CPU a minute", Unit: "ms", Ours: ours.cpuMillis, Peer: peer.cpuMillis, Goal: cpuGoal, Bound: figure.RatioAtMost})
+	report.Add(figure.Figure{Name: name + "RSS", Unit: "MB", Ours: ours.rss, Peer: peer.rss, Goal: rssGoal, Bound: figure.RatioAtMost})
+	report.Add(figure.Figure{Name: name + "age of the oldest value", Unit: "ms", Ours: ours.oldest, Peer: peer.oldest, Goal: ageGoal, Bound: figure.AtMost})
+	report.Add(figure.Figure{Name: name + "age of a value, mean", Unit: "ms", Ours: ours.age, Peer: peer.age})
+	report.Add(figure.Figure{Name: name + "a scrape takes", Unit: "ms", Ours: ours.took, Peer: peer.took})
+	report.Add(figure.Figure{Name: name + "series", Ours: ours.series, Peer: peer.series})
+	for i, r := range results {
+		if r.containers < float64(n) {
+			return fmt.Errorf("%s shows %.0f of the %d cgroups", filepath.Base(programs[i].path), r.containers, n)
+		}
+	}
+	return nil
+}
+
+// start runs a program and waits until it answers.
+func start(ctx context.Context, dir, path string, ours bool) (*program, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("port for %s: %w", path, err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	argument := "--listen-address=" + address
+	if ours {
+		argument = "--web.listen-address=" + address
+	}
+	p := &program{path: path, url: "http://" + address + "/metrics/cadvisor"}
+	if p.process, err = process.Start(dir, filepath.Base(path), path, argument); err != nil {
+		return nil, err
+	}
+	err = p.process.Await(ctx, time.Minute, func(ctx context.Context) error { _, err := p.scrape(ctx); return err })
+	if err != nil {
+		p.process.Stop()
+		return nil, err
+	}
+	return p, nil
+}
