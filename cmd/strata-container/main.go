@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -16,6 +17,10 @@ import (
 )
 
 const name = "strata-container"
+
+// gcPercent is Go's GOGC unless the environment sets it: the garbage of a few
+// scrapes is dearer to hold than to collect.
+const gcPercent = 50
 
 func main() {
 	serve.CoarseTimers(name, os.Stderr)
@@ -93,6 +98,9 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := f.finish(); err != nil {
 		return &serve.UsageError{Err: err}
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	logger, registry := web.Logger(), serve.NewRegistry("strata_container")
 	f.options.Logger, f.options.Registry, f.options.Gatherer = logger, prometheus.Registerer(registry), registry
 	server, err := serve.New(web.Options(name, logger, registry))
@@ -111,5 +119,6 @@ func run(ctx context.Context, args []string) (err error) {
 	server.Handle("/metrics", "Containers, as cAdvisor shows them", exporter.Handler())
 	server.Handle("/metrics/cadvisor", "Containers, as the kubelet shows them", exporter.CAdvisorHandler())
 	server.Handle("/metrics/resource", "CPU and memory of the node, pods and containers", exporter.ResourceHandler())
+	serve.ReleaseStart()
 	return server.Run(ctx)
 }

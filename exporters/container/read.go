@@ -92,12 +92,16 @@ func (r *reader) file(dir, name string) ([]byte, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "read", Path: dir + "/" + name, Err: err}
 		}
-		if m == 0 {
+		// The kernel gives at once what fits into half a page; more may come in
+		// parts, of which none is smaller.
+		if n += m; m == 0 || n < wholeBelow {
 			return r.buf[:n], nil
 		}
-		n += m
 	}
 }
+
+// wholeBelow is what a first reading is shorter than when it was all.
+const wholeBelow = 2 << 10
 
 // maxFile bounds a file of the kernel; cgroup.procs of a host with a million
 // processes stays below it.
