@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string) error {
 }
 
 // servers makes the servers of both ports, and listens.
-func (f *flags) servers(kube *service, registry *prometheus.Registry) ([]*serve.Server, error) {
+func (f *flags) servers(kube *service, registry *serve.Registry) ([]*serve.Server, error) {
 	logger := kube.logger
 	guard := func(h http.Handler) http.Handler { return h }
 	if f.authFilter {
