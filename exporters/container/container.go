@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -161,9 +162,16 @@ func withDefaults(o Options) Options {
 	return o
 }
 
-// Close ends the connection to the runtime and what is under way on it. No
+// Close ends the connection to the runtime and what is under way on it, and closes
+// the files of cgroups. No
 // scrape may be served afterwards.
-func (e *Exporter) Close() error { return e.directory.close() }
+func (e *Exporter) Close() error {
+	var err error
+	if c, ok := e.o.Source.(io.Closer); ok {
+		err = c.Close()
+	}
+	return errors.Join(err, e.directory.close())
+}
 
 // Handler serves /metrics as cAdvisor does, without times, so that Prometheus
 // marks what is gone as stale.

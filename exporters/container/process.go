@@ -12,6 +12,7 @@ import (
 func (s *cgroupSource) readProcesses(r *reader, f *found, c *Cgroup, want group) {
 	v := &c.values
 	pids, ok := parsed(r, c.proc, "cgroup.procs", parseAllPIDs)
+	r.kept = nil // what follows is of processes, which end
 	if !ok {
 		return
 	}

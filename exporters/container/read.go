@@ -27,6 +27,8 @@ type reader struct {
 	// the cost of a file is to find it.
 	dir string
 	fd  int
+
+	kept *keptFiles // of the cgroup that is read; nil keeps none
 }
 
 // close gives up the directory that is open.
@@ -70,6 +72,13 @@ func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 // calls are made directly: an os.File is made to wait and to be found by the
 // garbage collector, of which files of the kernel need neither.
 func (r *reader) file(dir, name string) ([]byte, error) {
+	if fd, ok := r.kept.get(dir, name); ok {
+		data, err := r.all(fd)
+		if err == nil {
+			return data, nil
+		}
+		r.kept.drop(dir, name) // there may be another by its name
+	}
 	if err := r.enter(dir); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -77,20 +86,31 @@ func (r *reader) file(dir, name string) ([]byte, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir + "/" + name, Err: err}
 	}
-	defer func() { _ = unix.Close(fd) }() // read-only: nothing to lose
+	data, err := r.all(fd)
+	if err != nil || !r.kept.put(dir, name, fd) {
+		_ = unix.Close(fd) // read-only: nothing to lose
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: dir + "/" + name, Err: err}
+	}
+	return data, nil
+}
+
+// all reads a file from its start.
+func (r *reader) all(fd int) ([]byte, error) {
 	if r.buf == nil {
 		r.buf = make([]byte, 8<<10)
 	}
 	for n := 0; ; {
 		if n == len(r.buf) {
 			if n >= maxFile {
-				return nil, &fs.PathError{Op: "read", Path: dir + "/" + name, Err: unix.EFBIG}
+				return nil, unix.EFBIG
 			}
 			r.buf = append(r.buf, make([]byte, n)...)
 		}
-		m, err := retry(func() (int, error) { return unix.Read(fd, r.buf[n:]) })
+		m, err := retry(func() (int, error) { return unix.Pread(fd, r.buf[n:], int64(n)) })
 		if err != nil {
-			return nil, &fs.PathError{Op: "read", Path: dir + "/" + name, Err: err}
+			return nil, err
 		}
 		// The kernel gives at once what fits into half a page; more may come in
 		// parts, of which none is smaller.
@@ -225,6 +245,8 @@ type dirs struct{ cpuacct, cpu, memory string }
 // there: the cgroup is gone, or all of it is unreadable.
 func (s *cgroupSource) read(r *reader, from *found, c *Cgroup, want group) bool {
 	d := from.dirs
+	r.kept = from.kept
+	defer func() { r.kept = nil }()
 	for f := range c.values {
 		c.values[f] = math.NaN()
 	}

@@ -33,6 +33,8 @@ type cgroupSource struct {
 	// Read is not called twice at once, see Exporter.pass.
 	starts map[string]start
 	sched  schedules // nil until somebody wants them
+	kept   map[string]*keptFiles
+	budget atomic.Int64 // how many more files may stay open
 }
 
 // start is when a cgroup was made, and the inode by which it is told from a
@@ -52,6 +54,7 @@ func newCgroupSource(o Options) (*cgroupSource, error) {
 		return nil, err
 	}
 	s := &cgroupSource{h: h, procfs: o.Procfs, sysfs: o.Sysfs, rootfs: o.Rootfs, now: o.Now, keys: newKeys()}
+	s.budget.Store(filesToKeep())
 	// Without /proc/stat the times of start are only less sure.
 	var r reader
 	defer r.close()
@@ -66,6 +69,7 @@ type found struct {
 	rel   string // its path below the root of any hierarchy, empty for the root
 	dirs  dirs
 	start start
+	kept  *keptFiles
 }
 
 // Read implements Source.
@@ -74,6 +78,7 @@ func (s *cgroupSource) Read(ctx context.Context, want group) (*Pass, error) {
 	if err != nil {
 		return nil, fmt.Errorf("walking the cgroups: %w", err)
 	}
+	s.keep(all)
 	s.learn(&w.reader, want)
 	pass, err := s.readAll(ctx, all, want)
 	if err != nil {

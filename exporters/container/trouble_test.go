@@ -397,7 +397,8 @@ func TestFiveThousandContainers(t *testing.T) {
 	require.Equal(t, 1, runtime.lists)
 }
 
-// Whatever a scrape meets, it closes what it opened.
+// Whatever a scrape meets, no file stays open but those of live cgroups, and
+// none of them once the exporter is closed.
 func TestNoFileStaysOpen(t *testing.T) {
 	t.Parallel()
 	h, runtime := kubernetes(t, false)
@@ -411,6 +412,12 @@ func TestNoFileStaysOpen(t *testing.T) {
 	cancel()
 	e.forget()
 	require.Error(t, e.Collect(ended, metric.NewBatch()))
+	source := e.o.Source.(*cgroupSource)
+	require.NotEmpty(t, source.kept)
+	budget := filesToKeep()
+	require.Less(t, source.budget.Load(), budget)
+	require.NoError(t, source.Close())
+	require.Equal(t, budget, source.budget.Load())
 	open, err := filepath.Glob("/proc/self/fd/*")
 	require.NoError(t, err)
 	require.NotEmpty(t, open)
