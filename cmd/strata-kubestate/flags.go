@@ -84,7 +84,7 @@ func (f *flags) declareSelection(app *kingpin.Application) {
 	list := func(flag, help string, to *[]string) {
 		app.Flag(flag, help).PlaceHolder("NAME,...").StringsVar(to)
 	}
-	list("resources", "Kinds of objects to show: "+strings.Join(kubestate.Resources(), ", ")+". All by default.", &f.resources)
+	list("resources", "Kinds of objects to show: "+strings.Join(kubestate.Resources(), ", ")+". By default those that kube-state-metrics follows by default: "+strings.Join(kubestate.DefaultResources(), ", ")+".", &f.resources)
 	list("namespaces", "Namespaces to show. All by default. Kinds without a namespace are shown in any case.", &f.namespaces)
 	list("namespaces-denylist", "Namespaces not to show.", &f.denied)
 	list("metric-allowlist", "Families to show and no others: regular expressions that match anywhere in the name. Not together with --metric-denylist.", &f.allow)

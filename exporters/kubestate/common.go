@@ -62,7 +62,7 @@ func number[T Object](name, help string, value func(T) float64) Family[T] {
 }
 
 // optional declares a family with a value that an object may lack.
-func optional[T Object](name, help string, stability metric.Stability, value func(T) *int32) Family[T] {
+func optional[T Object, N int32 | int64](name, help string, stability metric.Stability, value func(T) *N) Family[T] {
 	return Family[T]{
 		Name: name, Help: help, Type: metric.Gauge, Stability: stability,
 		Render: func(o T, l *Lines) {
@@ -72,6 +72,81 @@ func optional[T Object](name, help string, stability metric.Stability, value fun
 		},
 	}
 }
+
+// info declares a family with one series of 1 for each object, whose labels
+// say what the object is.
+func info[T Object](name, help string, labels []string, values func(T) []string) Family[T] {
+	return Family[T]{
+		Name: name, Help: help, Type: metric.Gauge, Labels: labels,
+		Render: func(o T, l *Lines) { l.Add(1, values(o)...) },
+	}
+}
+
+// exists declares an info without labels of its own.
+func exists[T Object](name, help string) Family[T] {
+	return info(name, help, nil, func(T) []string { return nil })
+}
+
+// each declares a family with one series of 1 for each of a list.
+func each[T Object](name, help, label string, values func(T) []string) Family[T] {
+	return Family[T]{
+		Name: name, Help: help, Type: metric.Gauge, Labels: []string{label},
+		Render: func(o T, l *Lines) {
+			for _, value := range values(o) {
+				l.Add(1, value)
+			}
+		},
+	}
+}
+
+// phases declares a set of states, which is empty as long as the object is in
+// none.
+func phases[T Object](name, help string, phase func(T) string, all ...string) Family[T] {
+	return Family[T]{
+		Name: name, Help: help, Type: metric.Gauge, Labels: []string{"phase"},
+		Render: func(o T, l *Lines) {
+			if is := phase(o); is != "" {
+				l.States(is, all...)
+			}
+		},
+	}
+}
+
+// timeOf declares a family with a time that an object may lack, in seconds
+// since 1970.
+func timeOf[T Object](name, help string, value func(T) *metav1.Time) Family[T] {
+	return Family[T]{
+		Name: name, Help: help, Type: metric.Gauge,
+		Render: func(o T, l *Lines) {
+			if t := value(o); t != nil {
+				l.Time(*t)
+			}
+		},
+	}
+}
+
+// generation declares kube_KIND_metadata_generation.
+func generation[T Object](name string) Family[T] {
+	return number(name, "Number of the wanted state, which grows with each change of it.",
+		func(o T) float64 { return float64(o.GetGeneration()) })
+}
+
+// resourceVersion declares kube_KIND_metadata_resource_version.
+func resourceVersion[T Object](name string) Family[T] {
+	return Family[T]{
+		Name: name, Help: "Version of the object in the API server's storage.", Type: metric.Gauge, Stability: metric.Alpha,
+		Render: func(o T, l *Lines) {
+			if v, err := strconv.ParseFloat(o.GetResourceVersion(), 64); err == nil {
+				l.Add(v)
+			}
+		},
+	}
+}
+
+// alpha and stable give a family the stability that it has in this kind.
+func alpha[T Object](f Family[T]) Family[T] { f.Stability = metric.Alpha; return f }
+
+func stable[T Object](f Family[T]) Family[T] { f.Stability = metric.Stable; return f }
 
 // owners declares kube_KIND_owner. An object without owners has one series
 // with empty labels.
@@ -104,6 +179,22 @@ func quantity(q resource.Quantity) float64 {
 
 // wholeQuantity is the value rounded up to an integer.
 func wholeQuantity(q resource.Quantity) float64 { return float64(q.Value()) }
+
+// orEmpty is a string that an object may lack.
+func orEmpty[S ~string](s *S) string {
+	if s == nil {
+		return ""
+	}
+	return string(*s)
+}
+
+// yesOrNo is true, false or, when nobody said, empty.
+func yesOrNo(b *bool) string {
+	if b == nil {
+		return ""
+	}
+	return strconv.FormatBool(*b)
+}
 
 // resourceUnit gives the unit that a resource of a container or node is
 // counted in. It is empty for a resource that is not shown: one that is

@@ -16,7 +16,7 @@ func deployments() kind {
 		Scheme: appsv1.AddToScheme,
 		List:   func() runtime.Object { return &appsv1.DeploymentList{} },
 		Labels: []string{"namespace", "deployment"},
-		Key:    func(d D) []string { return []string{d.Namespace, d.Name} },
+		Key:    inNamespace[D],
 		Families: []Family[D]{
 			annotationsOf[D]("kube_deployment_annotations"),
 			labelsOf[D]("kube_deployment_labels"),
@@ -27,8 +27,7 @@ func deployments() kind {
 				Labels: []string{"owner_kind", "owner_name"},
 				Render: deploymentOwners,
 			},
-			number("kube_deployment_metadata_generation", "Number of the wanted state, which grows with each change of it.",
-				func(d D) float64 { return float64(d.Generation) }),
+			generation[D]("kube_deployment_metadata_generation"),
 			optional("kube_deployment_spec_replicas", "Pods that are wanted.", metric.Stable,
 				func(d D) *int32 { return d.Spec.Replicas }),
 			{

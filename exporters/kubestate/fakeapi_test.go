@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,11 +54,15 @@ type fakeChange struct {
 func newFakeAPI(t testing.TB, watchList bool) *fakeAPI {
 	t.Helper()
 	f := &fakeAPI{watchList: watchList, version: 1, failures: make(map[string]int), done: make(chan struct{}), kinds: map[string]*fakeKind{}}
+	for _, k := range kinds() {
+		list := reflect.TypeOf(bindAll(k).newList()).Elem().Name()
+		f.kinds[k.plural()] = &fakeKind{
+			apiVersion: k.version().String(), kind: strings.TrimSuffix(list, "List"), watchers: make(map[chan fakeChange]struct{}),
+		}
+	}
 	for plural, k := range map[string][2]string{
-		"pods": {"v1", "Pod"}, "nodes": {"v1", "Node"}, "deployments": {"apps/v1", "Deployment"},
-		"replicasets": {"apps/v1", "ReplicaSet"}, "horizontalpodautoscalers": {"autoscaling/v2", "HorizontalPodAutoscaler"},
-		"statefulsets": {"apps/v1", "StatefulSet"}, "customresourcedefinitions": {"apiextensions.k8s.io/v1", "CustomResourceDefinition"},
-		"boats": {"harbour.io/v1", "Boat"}, "piers": {"harbour.io/v1", "Pier"},
+		"customresourcedefinitions": {"apiextensions.k8s.io/v1", "CustomResourceDefinition"},
+		"boats":                     {"harbour.io/v1", "Boat"}, "piers": {"harbour.io/v1", "Pier"},
 	} {
 		f.kinds[plural] = &fakeKind{apiVersion: k[0], kind: k[1], watchers: make(map[chan fakeChange]struct{})}
 	}
@@ -88,6 +93,15 @@ func nameOf(o map[string]any) string {
 
 // put adds or changes an object, and tells the watches.
 func (f *fakeAPI) put(plural string, o map[string]any) { f.change(plural, o, false, true) }
+
+// load puts an object in as it is, with its version.
+func (f *fakeAPI) load(plural string, o map[string]any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.kinds[plural]
+	o["apiVersion"], o["kind"] = k.apiVersion, k.kind
+	k.objects = append(k.objects, o)
+}
 
 // putQuietly changes an object so that only a list can tell.
 func (f *fakeAPI) putQuietly(plural string, o map[string]any) { f.change(plural, o, false, false) }

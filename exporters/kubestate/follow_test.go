@@ -208,17 +208,17 @@ func TestEndWhileAway(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
 	ready(t, e)
-	for _, plural := range Resources() {
+	for _, b := range e.kinds {
 		// A watch that brought nothing would be followed by a list.
-		api.put(plural, object("a", "seen", nil))
-		eventually(t, "change", func() bool { return strings.Contains(text(e), "kube_"+strings.TrimSuffix(plural, "s")+"_") })
+		api.put(b.name, object("a", "seen", nil))
+		eventually(t, "change", has(e, "# TYPE %s ", b.families[0].Name()))
 	}
 	require.NoError(t, api.Listener.Close())
 	api.CloseClientConnections()
 	eventually(t, "failure", func() bool {
 		e.health.mu.Lock()
 		defer e.health.mu.Unlock()
-		return len(e.health.away) == len(Resources())
+		return len(e.health.away) == len(DefaultResources())
 	})
 	cancel()
 	select {

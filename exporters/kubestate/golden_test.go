@@ -27,7 +27,7 @@ func TestGolden(t *testing.T) {
 			book := &logBook{}
 			e := follow(t, Options{
 				Config: api.config(), Resources: []string{plural}, Logger: book.logger(),
-				MetricOptIn:          []string{"nodeselectors"},
+				MetricOptIn:          []string{"nodeselectors", "csi_attributes"},
 				LabelsAllowlist:      Allowlist{"*": {"*"}},
 				AnnotationsAllowlist: Allowlist{plural: {"note", "*.kubernetes.io/ttl", "deployment*"}},
 			})

@@ -16,7 +16,7 @@ func horizontalPodAutoscalers() kind {
 		Scheme: autoscalingv2.AddToScheme,
 		List:   func() runtime.Object { return &autoscalingv2.HorizontalPodAutoscalerList{} },
 		Labels: []string{"namespace", "horizontalpodautoscaler"},
-		Key:    func(a A) []string { return []string{a.Namespace, a.Name} },
+		Key:    inNamespace[A],
 		Families: []Family[A]{
 			annotationsOf[A]("kube_horizontalpodautoscaler_annotations"),
 			labelsOf[A]("kube_horizontalpodautoscaler_labels"),
@@ -28,8 +28,7 @@ func horizontalPodAutoscalers() kind {
 				Labels: []string{"scaletargetref_kind", "scaletargetref_name"},
 				Render: autoscalerInfo,
 			},
-			number("kube_horizontalpodautoscaler_metadata_generation", "Number of the wanted state, which grows with each change of it.",
-				func(a A) float64 { return float64(a.Generation) }),
+			generation[A]("kube_horizontalpodautoscaler_metadata_generation"),
 			number("kube_horizontalpodautoscaler_spec_max_replicas", "Pods that there may be at most.",
 				func(a A) float64 { return float64(a.Spec.MaxReplicas) }),
 			number("kube_horizontalpodautoscaler_spec_min_replicas", "Pods that there must be at least; 1 when not given.",

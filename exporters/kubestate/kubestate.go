@@ -56,6 +56,19 @@ func Resources() []string {
 	return names
 }
 
+// DefaultResources are those of Resources that are followed when none is
+// named.
+func DefaultResources() []string {
+	var names []string
+	for _, k := range kinds() {
+		if k.byDefault() {
+			names = append(names, k.plural())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Families declares everything that this package can show, for documents and
 // checks.
 func Families() []*metric.Family {

@@ -19,7 +19,7 @@ func nodes() kind {
 		Scheme: corev1.AddToScheme,
 		List:   func() runtime.Object { return &corev1.NodeList{} },
 		Labels: []string{"node"},
-		Key:    func(n N) []string { return []string{n.Name} },
+		Key:    byName[N],
 		Families: []Family[N]{
 			annotationsOf[N]("kube_node_annotations"),
 			labelsOf[N]("kube_node_labels"),

@@ -22,8 +22,8 @@ var ErrUsage = errors.New("invalid option")
 type Options struct {
 	// Config reaches the API server; see LoadConfig. Needed.
 	Config *rest.Config
-	// Resources are the plural names of the kinds; empty means all of
-	// Resources().
+	// Resources are the plural names of the kinds, of those of Resources();
+	// empty means DefaultResources().
 	Resources []string
 	// Namespaces to follow; empty means all. Kinds that have no namespace are
 	// not touched by it, nor by NamespacesDenylist.
@@ -104,9 +104,12 @@ func choose(o Options) ([]kind, error) {
 			return nil, fmt.Errorf("%w: unknown resource %q; there are %s", ErrUsage, name, strings.Join(Resources(), ", "))
 		}
 	}
-	if len(o.Resources) > 0 {
-		all = slices.DeleteFunc(all, func(k kind) bool { return !slices.Contains(o.Resources, k.plural()) })
-	}
+	all = slices.DeleteFunc(all, func(k kind) bool {
+		if len(o.Resources) == 0 {
+			return !k.byDefault()
+		}
+		return !slices.Contains(o.Resources, k.plural())
+	})
 	if o.CustomResourcesOnly {
 		all = nil
 	}

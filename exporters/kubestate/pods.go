@@ -156,13 +156,6 @@ func podClaims(p *corev1.Pod, l *Lines) {
 	}
 }
 
-func orEmpty(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
 func podVolumes() []Family[*corev1.Pod] {
 	labels := []string{"volume", "persistentvolumeclaim", "ephemeral"}
 	return []Family[*corev1.Pod]{

@@ -12,18 +12,6 @@ import (
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
-// kinds lists every kind that can be followed. A new kind is a file that makes
-// a Resource, and a line here.
-func kinds() []kind {
-	return []kind{
-		deployments(),
-		horizontalPodAutoscalers(),
-		nodes(),
-		pods(),
-		replicaSets(),
-	}
-}
-
 // Object is what a kind's Go type must be: a pointer type of k8s.io/api.
 type Object interface {
 	metav1.Object
@@ -38,6 +26,8 @@ type Resource[T Object] struct {
 	Group, Version, Plural string
 	// ClusterScoped kinds have no namespace.
 	ClusterScoped bool
+	// OptIn kinds are followed only when Options.Resources names them.
+	OptIn bool
 	// Scheme adds the kind's group to what can be decoded.
 	Scheme func(*runtime.Scheme) error
 	// List makes an empty list to decode into.
@@ -65,6 +55,7 @@ type Family[T Object] struct {
 // kind is a Resource without its type.
 type kind interface {
 	plural() string
+	byDefault() bool
 	version() schema.GroupVersion
 	addTo(*runtime.Scheme) error
 	declarations() []declaration
@@ -97,6 +88,8 @@ type bound struct {
 }
 
 func (r *Resource[T]) plural() string { return r.Plural }
+
+func (r *Resource[T]) byDefault() bool { return !r.OptIn }
 
 func (r *Resource[T]) version() schema.GroupVersion {
 	return schema.GroupVersion{Group: r.Group, Version: r.Version}
