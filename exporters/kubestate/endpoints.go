@@ -1,5 +1,7 @@
 package kubestate
 
+//lint:file-ignore SA1019 Kubernetes calls it deprecated and serves it; it is followed on request only.
+
 import (
 	"strconv"
 
@@ -11,11 +13,11 @@ import (
 
 // endpoints is the kind Endpoints, which EndpointSlice has followed.
 func endpoints() kind {
-	type E = *corev1.Endpoints //nolint:staticcheck // deprecated in Kubernetes, and still followed on request
+	type E = *corev1.Endpoints
 	return &Resource[E]{
 		Version: "v1", Plural: "endpoints", OptIn: true,
 		Scheme: corev1.AddToScheme,
-		List:   func() runtime.Object { return &corev1.EndpointsList{} }, //nolint:staticcheck // see above
+		List:   func() runtime.Object { return &corev1.EndpointsList{} },
 		Labels: []string{"namespace", "endpoint"},
 		Key:    inNamespace[E],
 		Families: []Family[E]{

@@ -229,6 +229,21 @@ func TestEndWhileAway(t *testing.T) {
 	}
 }
 
+// TestUnservedKind holds that an API server which is older than a kind costs
+// neither the readiness nor the other kinds.
+func TestUnservedKind(t *testing.T) {
+	t.Parallel()
+	bothLists(t, func(t *testing.T, api *fakeAPI) {
+		delete(api.kinds, "mutatingadmissionpolicies")
+		api.put("secrets", object("a", "s", nil))
+		book := &logBook{}
+		e := follow(t, Options{Config: api.config(), Logger: book.logger()})
+		ready(t, e)
+		require.Contains(t, scrape(t, e), "kube_secret_info{")
+		require.Equal(t, 1, book.count("does not serve admissionregistration.k8s.io/v1"), book.String())
+	})
+}
+
 // TestEndIsSilent holds that the end of the program is no failure in the log.
 func TestEndIsSilent(t *testing.T) {
 	t.Parallel()

@@ -94,7 +94,8 @@ func (h *health) connected(err error) {
 	h.pinged, h.pingErr = err == nil, err
 }
 
-// ready is nil when every list-watch has had a complete list.
+// ready is nil when every list-watch has had a complete list. A kind that the
+// API server does not serve, such as one that is newer, has no objects.
 func (h *health) ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,7 +111,7 @@ func (h *health) ready() error {
 	var errs []error
 	for _, s := range h.states {
 		switch {
-		case s.listed:
+		case s.listed, s.unserved():
 		case s.err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", s.name(), s.err))
 		default:
@@ -118,6 +119,11 @@ func (h *health) ready() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unserved says that the API server does not know the kind.
+func (s *state) unserved() bool {
+	return s.failing[opList] == metav1.StatusReasonNotFound || s.failing[opWatch] == metav1.StatusReasonNotFound
 }
 
 func (s *state) name() string {
