@@ -50,7 +50,7 @@ func (c catalog) families(list []*metric.Family) {
 var descRE = regexp.MustCompile(`^Desc\{fqName: "([^"]+)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
 // registry adds what is registered, also what has no series yet.
-func (c catalog) registry(t *testing.T, r *prometheus.Registry) {
+func (c catalog) registry(t *testing.T, r prometheus.Gatherer) {
 	t.Helper()
 	descs := make(chan *prometheus.Desc)
 	go func() { r.Describe(descs); close(descs) }()

@@ -70,7 +70,7 @@ func TestMistakes(t *testing.T) {
 // TestRun holds that the binary serves both ports, from the start to a signal,
 // with an API server that answers nothing but refusals.
 func TestRun(t *testing.T) {
-	api := httptest.NewServer(http.NotFoundHandler())
+	api := httptest.NewServer(http.HandlerFunc(refuse))
 	defer api.Close()
 	port, telemetry := freePort(t), freePort(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +93,7 @@ func TestRun(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		status, body := get(port, "/-/ready")
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "pods: ") && strings.Contains(body, "the server could not find")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "pods: ") && strings.Contains(body, "unable to handle the request")
 	}, time.Minute, 5*time.Millisecond)
 	for path, want := range map[string]int{"/metrics": 200, "/livez": 200, "/healthz": 200, "/-/healthy": 200, "/readyz": 503, "/": 200} {
 		status, _ := get(port, path)
@@ -110,6 +110,9 @@ func TestRun(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 }
+
+// refuse answers as an API server that is overloaded.
+func refuse(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 
 func freePort(t *testing.T) string {
 	t.Helper()

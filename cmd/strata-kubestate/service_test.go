@@ -65,7 +65,7 @@ func FuzzConfigFile(f *testing.F) {
 // TestReload holds that a changed file is taken, and a wrong one is not.
 func TestReload(t *testing.T) {
 	t.Parallel()
-	api := httptest.NewServer(http.NotFoundHandler())
+	api := httptest.NewServer(http.HandlerFunc(refuse))
 	defer api.Close()
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(content string) {
