@@ -50,7 +50,7 @@ func (c catalog) families(list []*metric.Family) {
 var descRE = regexp.MustCompile(`^Desc\{fqName: "([^"]+)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
 // registry adds what is registered, also what has no series yet.
-func (c catalog) registry(t *testing.T, r prometheus.Gatherer) {
+func (c catalog) registry(t *testing.T, r prometheus.Collector) {
 	t.Helper()
 	descs := make(chan *prometheus.Desc)
 	go func() { r.Describe(descs); close(descs) }()
@@ -63,6 +63,20 @@ func (c catalog) registry(t *testing.T, r prometheus.Gatherer) {
 			names = append(names, name)
 		}
 		c.add(m[1], names)
+	}
+}
+
+// gathered adds what has series now.
+func (c catalog) gathered(t *testing.T, g prometheus.Gatherer) {
+	t.Helper()
+	families, err := g.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		var names []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			names = append(names, l.GetName())
+		}
+		c.add(f.GetName(), names)
 	}
 }
 
@@ -200,7 +214,8 @@ remote_write: [{url: "http://127.0.0.1:1/"}]
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
 	require.Eventually(t, func() bool { return p.Ready() == nil }, 30*time.Second, 10*time.Millisecond)
-	c.registry(t, r)
+	c.registry(t, r.Registry)
+	c.gathered(t, r)
 	cancel()
 	require.NoError(t, <-ended)
 }

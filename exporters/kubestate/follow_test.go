@@ -240,7 +240,7 @@ func TestUnservedKind(t *testing.T) {
 		e := follow(t, Options{Config: api.config(), Logger: book.logger()})
 		ready(t, e)
 		require.Contains(t, scrape(t, e), "kube_secret_info{")
-		require.Equal(t, 1, book.count("does not serve admissionregistration.k8s.io/v1"), book.String())
+		require.Equal(t, 1, book.count("does not serve mutatingadmissionpolicies of admissionregistration.k8s.io/v1"), book.String())
 	})
 }
 
