@@ -174,6 +174,10 @@ func next(name string, before *nodeState, r *Reading, now time.Time, resolution 
 	if before != nil {
 		olds = before.pods
 	}
+	s.pods = make([]podState, 0, len(olds)+2)
+	// One piece of memory for the containers of all pods: a piece for each would be
+	// most of what the garbage collection has to look at.
+	containers := make([]containerState, len(r.containers))
 	for rest := r.containers; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].namespace == rest[0].namespace && rest[n].pod == rest[0].pod {
@@ -186,7 +190,7 @@ func next(name string, before *nodeState, r *Reading, now time.Time, resolution 
 		if len(olds) > 0 && comparePod(&olds[0], rest[0].namespace, rest[0].pod) == 0 {
 			old = &olds[0]
 		}
-		if p, ok := nextPod(old, rest[:n], now, resolution); ok {
+		if p, ok := nextPod(old, rest[:n], containers[:n:n], now, resolution); ok {
 			s.pods = append(s.pods, p)
 			if p.ok {
 				s.podsOK++
@@ -195,19 +199,19 @@ func next(name string, before *nodeState, r *Reading, now time.Time, resolution 
 				s.podsTwo++
 			}
 		}
-		rest = rest[n:]
+		rest, containers = rest[n:], containers[n:]
 	}
 	return s
 }
 
-func nextPod(old *podState, rs []containerReading, now time.Time, resolution time.Duration) (podState, bool) {
-	p := podState{namespace: rs[0].namespace, name: rs[0].pod, since: now.UnixNano(), ok: true}
+// nextPod makes the state of one pod in the memory given, which is as long as rs.
+func nextPod(old *podState, rs []containerReading, containers []containerState, now time.Time, resolution time.Duration) (podState, bool) {
+	p := podState{namespace: rs[0].namespace, name: rs[0].pod, since: now.UnixNano(), ok: true, containers: containers}
 	var olds []containerState
 	if old != nil {
 		// The strings of before are kept, so that they are not held twice.
 		p.namespace, p.name, p.since, olds = old.namespace, old.name, old.since, old.containers
 	}
-	p.containers = make([]containerState, len(rs))
 	for i := range rs {
 		if !rs[i].complete() {
 			return podState{}, false
