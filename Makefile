@@ -122,6 +122,15 @@ build-bench-container: go
 	cd test/bench/cadvisor && CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w' -o ../../../bin/bench/cadvisor .
 	cd test/bench && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o ../../bin/bench/containers ./containers
 
+.PHONY: bench-kubestate
+bench-kubestate: build-bench-kubestate ## measure strata-kubestate on 10,000 pods, two minutes (PODS=50000)
+	bin/bench/kubestate $(if $(PODS),-pods $(PODS)) $(ARGS)
+
+.PHONY: build-bench-kubestate
+build-bench-kubestate: go
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/strata-kubestate
+	cd test/bench && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o ../../bin/bench/kubestate ./kubestate
+
 .PHONY: bench-freshness
 bench-freshness: build cluster-tools ## from a burst of load to the first answer that shows it, on a real Kubernetes (root; BURSTS, INTERVALS)
 	cd test/bench/metricsserver && CGO_ENABLED=0 go build -trimpath -o ../../../bin/bench/metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server

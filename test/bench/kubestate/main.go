@@ -1,0 +1,248 @@
+// Command kubestate measures strata-kubestate on an API server of its own, which
+// holds so many pods of two containers with their ReplicaSets, Deployments and
+// nodes: memory after the list and in it, and what a scrape costs when nothing,
+// one pod of a hundred or one of ten has changed since the last. It prints one
+// line a figure and exits 1 where one falls short.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/strata-metrics/strata/test/bench/figure"
+	"github.com/strata-metrics/strata/test/bench/process"
+)
+
+// The budgets of docs/design.md, of 10,000 pods.
+const (
+	rssGoal, cpuGoal, wireGoal = 92.0, 38.0, 9.0 // MB, ms, MB
+	podsOfGoals                = 10_000
+)
+
+type settings struct {
+	program         string
+	pods, scrapes   int
+	watchList, keep bool
+	dir             string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var s settings
+	flags := flag.NewFlagSet("kubestate", flag.ContinueOnError)
+	flags.StringVar(&s.program, "strata-kubestate", "bin/strata-kubestate", "program to measure")
+	flags.IntVar(&s.pods, "pods", podsOfGoals, "pods that the API server has")
+	flags.IntVar(&s.scrapes, "scrapes", 10, "scrapes of each sort")
+	flags.BoolVar(&s.watchList, "watch-list", true, "whether watches can begin with a list; without, lists come by pages")
+	flags.BoolVar(&s.keep, "keep", false, "leave both running until interrupted, for profiles at /debug/pprof of the telemetry port")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if s.pods < 100 || s.scrapes < 1 {
+		return fmt.Errorf("--pods=%d --scrapes=%d: want at least 100 pods and a scrape", s.pods, s.scrapes)
+	}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "strata-bench-"); err != nil {
+		return fmt.Errorf("directory for logs: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(s.dir) }()
+	report := figure.NewReporter(os.Stdout)
+	report.Note("%d cores, %s; %d pods, %d scrapes of each sort, list by watch: %t", runtime.NumCPU(), runtime.Version(), s.pods, s.scrapes, s.watchList)
+	if err := s.measure(ctx, report); err != nil {
+		return err
+	}
+	return report.Err()
+}
+
+// goal is a figure with a budget, which grows with the pods.
+func (s settings) goal(name, unit string, ours, most float64) figure.Figure {
+	return figure.Figure{
+		Name: name, Unit: unit, Ours: ours, Peer: figure.Unknown(), Bound: figure.AtMost,
+		Goal: most * max(1, float64(s.pods)/podsOfGoals),
+	}
+}
+
+func plain(name, unit string, ours float64) figure.Figure {
+	return figure.Figure{Name: name, Unit: unit, Ours: ours, Peer: figure.Unknown()}
+}
+
+func (s settings) measure(ctx context.Context, report *figure.Reporter) error {
+	api := newAPIServer(s.pods, s.watchList)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("port for the API server: %w", err)
+	}
+	server := &http.Server{Handler: api, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }()
+	defer func() { _ = server.Close() }()
+	p, err := s.start(ctx, report, l.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer p.process.Stop()
+	if err := s.memory(ctx, report, p, "after the list"); err != nil {
+		return err
+	}
+	for _, kind := range []struct {
+		name, encoding string
+		changed        int
+	}{
+		{"gzip, nothing changed", "gzip", 0}, {"gzip, 1 % changed", "gzip", s.pods / 100}, {"gzip, 10 % changed", "gzip", s.pods / 10},
+		{"plain, nothing changed", "identity", 0}, {"plain, 1 % changed", "identity", s.pods / 100},
+	} {
+		if err := s.scrapesOf(ctx, report, p, api, kind.name, kind.encoding, kind.changed); err != nil {
+			return err
+		}
+	}
+	if err := s.memory(ctx, report, p, "after the scrapes"); err != nil {
+		return err
+	}
+	if s.keep {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// scrapesOf measures scrapes of one sort. A body that has not every change is
+// an error.
+func (s settings) scrapesOf(ctx context.Context, report *figure.Reporter, p *program, api *apiServer, name, encoding string, changed int) error {
+	if _, err := p.scrape(ctx, encoding); err != nil { // the first after another sort is none
+		return err
+	}
+	var sum cost
+	var taking time.Duration
+	var seen content
+	for range s.scrapes {
+		before, err := p.rest(ctx)
+		if err != nil {
+			return err
+		}
+		api.change(changed)
+		after, err := p.rest(ctx)
+		if err != nil {
+			return err
+		}
+		taking += after - before
+		c, err := p.scrape(ctx, encoding)
+		if err != nil {
+			return err
+		}
+		sum.cpu, sum.took = sum.cpu+c.cpu, sum.took+c.took
+		if seen, err = p.read(encoding == "gzip"); err != nil {
+			return err
+		}
+		if seen.restarts != api.restarts {
+			return fmt.Errorf("%s: %d containers began anew and the body has %d of them", name, api.restarts, seen.restarts)
+		}
+	}
+	n := float64(s.scrapes)
+	cpu, bytes := millis(sum.cpu)/n, float64(p.body.Len())/1e6
+	switch {
+	case encoding == "gzip" && changed == s.pods/100:
+		report.Add(s.goal(name+": CPU a scrape", "ms", cpu, cpuGoal))
+	default:
+		report.Add(plain(name+": CPU a scrape", "ms", cpu))
+	}
+	if changed > 0 {
+		report.Add(plain(name+": CPU to take the changes", "ms", millis(taking)/n))
+	}
+	report.Add(plain(name+": a scrape takes", "ms", millis(sum.took)/n))
+	if encoding == "gzip" {
+		report.Add(s.goal(name+": on the wire", "MB", bytes, wireGoal))
+	} else {
+		report.Add(plain(name+": on the wire", "MB", bytes))
+	}
+	if changed == 0 {
+		report.Add(plain(name+": series", "1", float64(seen.series)))
+	}
+	return nil
+}
+
+func (s settings) memory(ctx context.Context, report *figure.Reporter, p *program, when string) error {
+	if _, err := p.rest(ctx); err != nil {
+		return err
+	}
+	m, err := p.process.Memory()
+	if err != nil {
+		return err
+	}
+	report.Add(s.goal("RSS "+when, "MB", float64(m.RSS)/1e6, rssGoal))
+	report.Add(plain("peak RSS "+when, "MB", float64(m.Peak)/1e6))
+	return nil
+}
+
+// start runs the program and waits until it has listed everything.
+func (s settings) start(ctx context.Context, report *figure.Reporter, api string) (*program, error) {
+	path, err := filepath.Abs(s.program)
+	if err != nil {
+		return nil, err
+	}
+	var ports [2]string
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("port for %s: %w", path, err)
+		}
+		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+	}
+	base := "http://127.0.0.1:" + ports[0]
+	p := &program{url: base + "/metrics", client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
+	begin := time.Now()
+	p.process, err = process.Start(s.dir, "strata-kubestate", path, "--apiserver=http://"+api, "--resources=pods,replicasets,deployments,nodes",
+		"--host=127.0.0.1", "--port="+ports[0], "--telemetry-host=127.0.0.1", "--telemetry-port="+ports[1], "--web.enable-pprof")
+	if err != nil {
+		return nil, err
+	}
+	err = p.process.Await(ctx, 5*time.Minute, func(ctx context.Context) error { return p.ready(ctx, base+"/readyz") })
+	if err != nil {
+		p.process.Stop()
+		return nil, err
+	}
+	report.Add(plain("ready after", "s", time.Since(begin).Seconds()))
+	if cpu, err := p.process.CPU(); err == nil {
+		report.Add(plain("CPU until ready", "s", cpu.Seconds()))
+	}
+	report.Note("profiles: http://127.0.0.1:%s/debug/pprof/", ports[1])
+	return p, nil
+}
+
+func (p *program) ready(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		return err
+	}
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return nil
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
