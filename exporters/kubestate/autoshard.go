@@ -105,18 +105,17 @@ func renderReplicas(object runtime.Object) (*rendered, error) {
 	if set.Spec.Replicas != nil {
 		replicas = *set.Spec.Replicas
 	}
-	return &rendered{
-		key: key{set.Namespace, set.Name}, version: strings.Clone(set.ResourceVersion),
-		text: strconv.AppendInt(nil, int64(replicas), 10),
-	}, nil
+	text := strconv.AppendInt(nil, int64(replicas), 10)
+	return newRendered(key{set.Namespace, set.Name}, strings.Clone(set.ResourceVersion), text, []uint32{uint32(len(text))}, nil), nil
 }
 
 func (a *autoShard) changed() {
-	objects := a.set.store.appendAll(nil)
-	if len(objects) == 0 {
+	text := ""
+	a.set.store.each(0, func(_ *entry, lines []byte) { text = string(lines) })
+	if text == "" {
 		return // it is about to be made anew, or this pod to end
 	}
-	total, err := strconv.Atoi(string(objects[0].text))
+	total, err := strconv.Atoi(text)
 	if err == nil && a.exporter.shards.set(Shard{a.ordinal, total}) {
 		a.exporter.logger.Info("following one shard of the objects", "shard", a.ordinal, "total", total)
 	}

@@ -10,15 +10,16 @@ import (
 
 // body writes families in one of the text formats.
 type body struct {
-	w    io.Writer
-	buf  []byte
-	head func(*metric.Family, []byte) []byte
-	err  error // the writer's first
+	w      io.Writer
+	packer *metric.Packer
+	buf    []byte
+	head   func(*metric.Family, []byte) []byte
+	err    error // the writer's first
 }
 
 // flush writes what is gathered, if it is much or the end.
 func (b *body) flush(end bool) {
-	if b.err != nil || !end && len(b.buf) < chunk {
+	if b.err != nil || len(b.buf) == 0 || !end && len(b.buf) < chunk {
 		return
 	}
 	_, b.err = b.w.Write(b.buf)
@@ -26,15 +27,21 @@ func (b *body) flush(end bool) {
 }
 
 // kind writes the families of a kind.
-func (b *body) kind(kind *bound, objects []*rendered) {
-	if len(objects) == 0 {
+func (b *body) kind(kind *bound, segments [][]metric.Piece) {
+	if len(segments) == 0 {
 		return
 	}
 	for i, f := range kind.families {
 		b.buf = b.head(f, b.buf)
-		for _, o := range objects {
-			b.buf = o.appendFamily(b.buf, i)
-			if b.flush(false); b.err != nil {
+		for _, pieces := range segments {
+			// Objects without any line, as all may be, have no pieces.
+			if i >= len(pieces) || pieces[i].Size() == 0 {
+				continue
+			}
+			if b.flush(true); b.err == nil {
+				b.err = b.packer.Copy(b.w, &pieces[i])
+			}
+			if b.err != nil {
 				return
 			}
 		}
@@ -43,9 +50,9 @@ func (b *body) kind(kind *bound, objects []*rendered) {
 
 // part is a family of a kind, of which several may have the same name.
 type part struct {
-	family  *metric.Family
-	index   int
-	objects []*rendered
+	family *metric.Family
+	index  int
+	views  []view
 }
 
 // customs writes the families of custom resources. Those of different kinds
@@ -55,18 +62,18 @@ func (b *body) customs(c *customs) {
 	var names []string
 	parts := make(map[string][]part)
 	for _, kind := range *c.served.Load() {
-		var objects []*rendered
+		var views []view
 		for _, s := range kind.sources {
-			objects = s.store.appendAll(objects)
+			views = s.store.appendViews(views)
 		}
-		if len(objects) == 0 {
+		if len(views) == 0 {
 			continue
 		}
 		for i, f := range kind.families {
 			if parts[f.Name()] == nil {
 				names = append(names, f.Name())
 			}
-			parts[f.Name()] = append(parts[f.Name()], part{f, i, objects})
+			parts[f.Name()] = append(parts[f.Name()], part{f, i, views})
 		}
 	}
 	seed, seen := maphash.MakeSeed(), make(map[uint64]struct{})
@@ -74,10 +81,12 @@ func (b *body) customs(c *customs) {
 		clear(seen)
 		b.buf = b.head(parts[name][0].family, b.buf)
 		for _, p := range parts[name] {
-			for _, o := range p.objects {
-				if b.once(o.family(p.index), seed, seen) {
-					c.tellTwice(name, o)
-				}
+			for i := range p.views {
+				p.views[i].each(b.packer, p.index, func(o *entry, lines []byte) {
+					if b.once(lines, seed, seen) {
+						c.tellTwice(name, o)
+					}
+				})
 				if b.flush(false); b.err != nil {
 					return
 				}
@@ -102,7 +111,7 @@ func (b *body) once(lines []byte, seed maphash.Seed, seen map[uint64]struct{}) (
 }
 
 // tellTwice logs once a family that objects have the same series of one.
-func (c *customs) tellTwice(family string, o *rendered) {
+func (c *customs) tellTwice(family string, o *entry) {
 	if _, told := c.twice.LoadOrStore(family, true); !told {
 		c.exporter.logger.Error("two custom resources have the same series, and only one is shown: add labelsFromPath with name: [metadata, name] to the family",
 			"family", family, "namespace", o.key.namespace, "name", o.key.name)

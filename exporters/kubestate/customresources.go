@@ -140,23 +140,21 @@ func (c *customs) renderCRD(object runtime.Object) (*rendered, error) {
 			lines = append(lines, strings.Join([]string{group, name, plural, kind, scope}, " "))
 		}
 	}
-	return &rendered{
-		key: key{name: strings.Clone(u.GetName())}, version: strings.Clone(u.GetResourceVersion()),
-		text: []byte(strings.Join(lines, "\n")),
-	}, nil
+	all := []byte(strings.Join(lines, "\n"))
+	return newRendered(key{name: strings.Clone(u.GetName())}, strings.Clone(u.GetResourceVersion()), all, []uint32{uint32(len(all))}, nil), nil
 }
 
 // changed follows what is defined now, and nothing else.
 func (c *customs) changed() {
 	wanted := make(map[customKind]bool)
 	known := make(map[key]string)
-	for _, r := range c.crds.store.appendAll(nil) {
-		known[r.key] = r.version
-		for line := range strings.Lines(string(r.text)) {
+	c.crds.store.each(0, func(o *entry, lines []byte) {
+		known[o.key] = o.version
+		for line := range strings.Lines(string(lines)) {
 			parts := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 			wanted[customKind{parts[0], parts[1], parts[2], parts[3], parts[4] == "Namespaced"}] = true
 		}
-	}
+	})
 	c.events.compare(c.known, known)
 	c.known = known
 	for kind, r := range c.running {

@@ -36,6 +36,7 @@ type Exporter struct {
 	logger  *slog.Logger
 	kinds   []*bound
 	health  *health
+	shop    *workshop
 	client  *client
 	calls   *calls
 	shards  *sharding
@@ -102,7 +103,7 @@ func New(o Options) (*Exporter, error) {
 	}
 	e := &Exporter{
 		logger: o.Logger, retry: o.retry, health: newHealth(o.Logger, o.Config.Host), options: o,
-		calls: newCalls(), shards: newSharding(),
+		calls: newCalls(), shards: newSharding(), shop: newWorkshop(),
 	}
 	if err := e.register(o.Registry); err != nil {
 		return nil, err
@@ -150,7 +151,7 @@ func New(o Options) (*Exporter, error) {
 // follow is how the kinds of a group are followed.
 func (e *Exporter) follow(group rest.Interface) following {
 	return following{
-		group: group, params: e.client.params, calls: e.calls, health: e.health, shards: e.shards,
+		group: group, params: e.client.params, calls: e.calls, health: e.health, shards: e.shards, shop: e.shop,
 		cached: e.options.UseAPIServerCache, limit: e.options.ObjectLimit,
 	}
 }
@@ -252,14 +253,16 @@ func (e *Exporter) WriteOpenMetrics(w io.Writer) error {
 }
 
 func (e *Exporter) write(w io.Writer, head func(*metric.Family, []byte) []byte) error {
-	b := &body{w: w, buf: make([]byte, 0, chunk+chunk/4), head: head}
-	var objects []*rendered
+	lent := e.shop.pool.Get().(*builder)
+	defer e.shop.pool.Put(lent)
+	b := &body{w: w, packer: lent.packer, buf: make([]byte, 0, chunk/4), head: head}
+	var segments [][]metric.Piece
 	for _, kind := range e.kinds {
-		objects = objects[:0]
+		segments = segments[:0]
 		for _, s := range kind.sources {
-			objects = s.store.appendAll(objects)
+			segments = s.store.appendPieces(segments)
 		}
-		if b.kind(kind, objects); b.err != nil {
+		if b.kind(kind, segments); b.err != nil {
 			return b.err
 		}
 	}

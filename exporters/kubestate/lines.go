@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/s2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,6 +25,7 @@ type Lines struct {
 	text    []byte
 	ends    []uint32 // of the families in text
 	starts  []int    // of the lines of the current family
+	packed  []byte   // is written to while an object is packed
 }
 
 func (l *Lines) open(key []string) {
@@ -49,12 +51,9 @@ func (l *Lines) family(f *metric.Family, render func()) (cause any) {
 
 // close gives what is kept of the object.
 func (l *Lines) close(o metav1.Object) *rendered {
-	return &rendered{
-		key:     key{strings.Clone(o.GetNamespace()), strings.Clone(o.GetName())},
-		version: strings.Clone(o.GetResourceVersion()),
-		text:    bytes.Clone(l.text),
-		ends:    slices.Clone(l.ends),
-	}
+	l.packed = slices.Grow(l.packed[:0], s2.MaxEncodedLen(len(l.text)))
+	return newRendered(key{strings.Clone(o.GetNamespace()), strings.Clone(o.GetName())},
+		strings.Clone(o.GetResourceVersion()), l.text, slices.Clone(l.ends), l.packed)
 }
 
 // Add adds a series with the values of the family's own labels. A series that

@@ -38,7 +38,7 @@ func bodyOf(t testing.TB, b *bound, objects ...runtime.Object) string {
 	for i, f := range b.families {
 		body = f.AppendHead(body)
 		for _, r := range kept {
-			body = r.appendFamily(body, i)
+			body = append(body, r.family(i)...)
 		}
 	}
 	return string(body)
@@ -230,34 +230,48 @@ func TestPanicOfAFamily(t *testing.T) {
 	require.ErrorContains(t, err, "*v1.Pod among the nodes")
 }
 
+// family gives the lines of the kind's i-th family.
+func (r *rendered) family(i int) []byte {
+	start := uint32(0)
+	if i > 0 {
+		start = r.ends[i-1]
+	}
+	return r.text(nil)[start:r.ends[i]]
+}
+
+// contentOf is the text of a family.
+func contentOf(segments [][]metric.Piece, family int) string {
+	var out []byte
+	for _, pieces := range segments {
+		out = metric.NewPacker().Unpack(out, &pieces[family])
+	}
+	return string(out)
+}
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	object := func(name, text string) *rendered {
-		return &rendered{key: key{"a", name}, text: []byte(text), ends: []uint32{uint32(len(text))}}
+		return newRendered(key{"a", name}, "", []byte(text), []uint32{uint32(len(text))}, nil)
 	}
 	replaced := 0
 	s := &store{replaced: func(n int) { replaced = n }}
 	show := func() string {
-		var out []byte
-		for _, r := range s.appendAll(nil) {
-			out = r.appendFamily(out, 0)
-		}
-		return string(out)
+		return contentOf(s.appendPieces(nil), 0)
 	}
 	require.NoError(t, s.Add(object("x", "x1 ")))
 	require.NoError(t, s.Add(object("y", "y1 ")))
 	require.NoError(t, s.Update(object("z", "z1 ")))
 	require.NoError(t, s.Update(object("x", "x2 ")))
 	require.Equal(t, "x2 y1 z1 ", show())
-	before := s.appendAll(nil)
+	before := s.appendPieces(nil)
 	require.NoError(t, s.Delete(object("x", "")))
 	require.NoError(t, s.Delete(object("x", "")))
-	require.Equal(t, "z1 y1 ", show())
+	require.Equal(t, "y1 z1 ", show())
 	require.NoError(t, s.Add(object("y", "y2 ")))
 	require.NoError(t, s.Delete(object("z", "")))
 	require.NoError(t, s.Delete(object("y", "")))
 	require.Empty(t, show())
-	require.Equal(t, "x2 ", string(before[0].text), "a scrape under way keeps its state")
+	require.Equal(t, "x2 y1 z1 ", contentOf(before, 0), "a scrape under way keeps its state")
 	require.NoError(t, s.Replace([]any{object("c", "c "), object("b", "b1 "), object("b", "b2 ")}, "7"))
 	require.Equal(t, 2, replaced)
 	require.Equal(t, "b1 c ", show())

@@ -73,13 +73,14 @@ type following struct {
 	calls  *calls
 	health *health
 	shards *sharding
+	shop   *workshop
 	cached bool  // lists may be old
 	limit  int64 // objects of a list; 0 means all
 }
 
 func newSource(b *bound, sc scope, f following) *source {
 	s := &source{scope: sc, following: f, kind: b, state: f.health.add(b, sc)}
-	s.store.replaced = s.state.replaced
+	s.store.replaced, s.store.shop = s.state.replaced, f.shop
 	// Both results exist from the start, so that a rate of errors does.
 	for _, result := range []string{"success", "error"} {
 		f.calls.list.WithLabelValues(result, b.name)

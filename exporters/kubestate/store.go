@@ -1,50 +1,13 @@
 package kubestate
 
 import (
-	"cmp"
-	"fmt"
+	"hash/maphash"
 	"slices"
+	"sort"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"github.com/strata-metrics/strata/internal/metric"
 )
-
-// key names an object within its kind.
-type key struct{ namespace, name string }
-
-// rendered is all that is kept of an object: its lines in the text format. It
-// never changes. It is an API object as far as a reflector needs one.
-type rendered struct {
-	key     key
-	version string
-	text    []byte
-	ends    []uint32 // of each family's lines in text
-}
-
-// appendFamily appends the lines of the kind's i-th family.
-func (r *rendered) appendFamily(dst []byte, i int) []byte { return append(dst, r.family(i)...) }
-
-// family gives the lines of the kind's i-th family.
-func (r *rendered) family(i int) []byte {
-	start := uint32(0)
-	if i > 0 {
-		start = r.ends[i-1]
-	}
-	return r.text[start:r.ends[i]]
-}
-
-// GetObjectKind is nothing: what was decoded is gone.
-func (r *rendered) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
-
-// DeepCopyObject is the object itself, since it never changes.
-func (r *rendered) DeepCopyObject() runtime.Object { return r }
-
-// GetObjectMeta is what a reflector asks of an object.
-func (r *rendered) GetObjectMeta() metav1.Object {
-	return &metav1.ObjectMeta{Namespace: r.key.namespace, Name: r.key.name, ResourceVersion: r.version}
-}
 
 // store is the last known state of the objects of one list-watch. It is the
 // whole of what is behind a scrape: another form of it needs these methods
@@ -52,10 +15,30 @@ func (r *rendered) GetObjectMeta() metav1.Object {
 type store struct {
 	replaced func(objects int) // told after each Replace
 	changed  func()            // told after every change; nil where nobody asks
+	shop     *workshop         // shared with other stores; nil makes one
 
-	mu      sync.RWMutex
-	index   map[key]int // into objects
-	objects []*rendered
+	mu       sync.Mutex
+	segments []*segment // sorted, none of them empty
+	count    int        // of the objects
+}
+
+// workshop lends builders, since each takes more memory than most stores.
+type workshop struct {
+	seed maphash.Seed
+	pool sync.Pool
+}
+
+func newWorkshop() *workshop {
+	w := &workshop{seed: maphash.MakeSeed()}
+	w.pool.New = func() any { return newBuilder(w.seed) }
+	return w
+}
+
+// with lends a builder.
+func (w *workshop) with(do func(*builder)) {
+	b := w.pool.Get().(*builder)
+	defer w.pool.Put(b)
+	do(b)
 }
 
 // Add puts an object in.
@@ -75,18 +58,61 @@ func (s *store) tell() {
 	}
 }
 
+// find gives the place of a key, or that where it would be.
+func (s *store) find(k key) (i, j int, found bool) {
+	i = sort.Search(len(s.segments), func(i int) bool {
+		objects := s.segments[i].objects
+		return objects[len(objects)-1].key.compare(k) >= 0
+	})
+	if i == len(s.segments) {
+		if i == 0 {
+			return 0, 0, false
+		}
+		return i - 1, len(s.segments[i-1].objects), false
+	}
+	j, found = slices.BinarySearchFunc(s.segments[i].objects, k, func(o *entry, k key) int { return o.key.compare(k) })
+	return i, j, found
+}
+
 func (s *store) put(r *rendered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := s.index[r.key]; ok {
-		s.objects[i] = r
+	i, j, found := s.find(r.key)
+	if len(s.segments) == 0 {
+		s.segments = append(s.segments, &segment{})
+	}
+	g := s.segments[i]
+	g.waiting = true
+	if found {
+		o := g.objects[j]
+		if o.gone {
+			s.count++
+		}
+		o.version, o.fresh, o.gone = r.version, r, false
 		return
 	}
-	if s.index == nil {
-		s.index = make(map[key]int)
+	s.count++
+	g.objects = slices.Insert(g.objects, j, &entry{key: r.key, version: r.version, fresh: r})
+	if len(g.objects) > 2*perSegment {
+		s.split(i)
 	}
-	s.index[r.key] = len(s.objects)
-	s.objects = append(s.objects, r)
+}
+
+// split cuts a segment in two, unless all that is too much is to go.
+func (s *store) split(i int) {
+	s.borrow().with(func(b *builder) {
+		if b.settle(s.segments[i]); len(s.segments[i].objects) > perSegment {
+			left, right := b.split(s.segments[i])
+			s.segments = slices.Replace(s.segments, i, i+1, left, right)
+		}
+	})
+}
+
+func (s *store) borrow() *workshop {
+	if s.shop == nil {
+		s.shop = newWorkshop()
+	}
+	return s.shop
 }
 
 // Update is Add: which of both a watch says is no matter.
@@ -106,42 +132,59 @@ func (s *store) Delete(object any) error {
 func (s *store) take(k key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[k]
-	if !ok {
+	i, j, found := s.find(k)
+	if !found || s.segments[i].objects[j].gone {
 		return
 	}
-	last := len(s.objects) - 1
-	s.objects[i] = s.objects[last]
-	s.index[s.objects[i].key] = i
-	s.objects[last] = nil
-	s.objects = s.objects[:last]
-	delete(s.index, k)
+	s.count--
+	g := s.segments[i]
+	o := g.objects[j]
+	o.gone, o.fresh, g.waiting = true, nil, true
+	if len(o.lines) > 0 {
+		return
+	}
+	// The pieces have nothing of it: it need not wait.
+	if g.objects = slices.Delete(g.objects, j, j+1); len(g.objects) == 0 {
+		s.segments = slices.Delete(s.segments, i, i+1)
+	}
 }
 
-// Replace puts a complete list in the place of all that was known.
+// Replace puts a complete list in the place of all that was known. It takes
+// the lines of the list's objects away while it goes.
 func (s *store) Replace(list []any, _ string) error {
-	objects := make([]*rendered, 0, len(list))
+	all := make([]*rendered, 0, len(list))
 	for _, object := range list {
 		r, err := asRendered(object)
 		if err != nil {
 			return err
 		}
-		objects = append(objects, r)
+		all = append(all, r)
 	}
-	slices.SortFunc(objects, func(a, b *rendered) int {
-		return cmp.Or(cmp.Compare(a.key.namespace, b.key.namespace), cmp.Compare(a.key.name, b.key.name))
-	})
-	objects = slices.CompactFunc(objects, func(a, b *rendered) bool { return a.key == b.key })
-	index := make(map[key]int, len(objects))
-	for i, r := range objects {
-		index[r.key] = i
-	}
+	slices.SortStableFunc(all, func(a, b *rendered) int { return a.key.compare(b.key) })
+	all = slices.CompactFunc(all, func(a, b *rendered) bool { return a.key == b.key })
+	var segments []*segment
 	s.mu.Lock()
-	s.index, s.objects = index, objects
+	shop := s.borrow()
+	s.mu.Unlock()
+	shop.with(func(b *builder) {
+		for some := range slices.Chunk(all, perSegment) {
+			g := &segment{waiting: true}
+			for _, r := range some {
+				g.objects = append(g.objects, &entry{key: r.key, version: r.version, fresh: r})
+			}
+			b.settle(g)
+			for _, r := range some {
+				r.packed, r.ends = nil, nil // the caller still has all of them
+			}
+			segments = append(segments, g)
+		}
+	})
+	s.mu.Lock()
+	s.segments, s.count = segments, len(all)
 	s.mu.Unlock()
 	s.tell() // first, so that what it begins to follow counts for readiness
 	if s.replaced != nil {
-		s.replaced(len(objects))
+		s.replaced(len(all))
 	}
 	return nil
 }
@@ -149,18 +192,71 @@ func (s *store) Replace(list []any, _ string) error {
 // Resync has nothing to do: there is no second copy to agree with.
 func (s *store) Resync() error { return nil }
 
-// appendAll appends the objects of this moment. They can be read without a
-// lock, since none changes.
-func (s *store) appendAll(dst []*rendered) []*rendered {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return append(dst, s.objects...)
+// settle puts all that waits into pieces.
+func (s *store) settle() {
+	if !slices.ContainsFunc(s.segments, func(g *segment) bool { return g.waiting }) {
+		return
+	}
+	s.borrow().with(func(b *builder) {
+		for _, g := range s.segments {
+			b.settle(g)
+		}
+	})
+	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool { return len(g.objects) == 0 })
 }
 
-func asRendered(object any) (*rendered, error) {
-	r, ok := object.(*rendered)
-	if !ok {
-		return nil, fmt.Errorf("a %T was not rendered", object)
+// appendPieces appends the pieces of this moment, one list of families for
+// each segment. They can be read without a lock, since none changes.
+func (s *store) appendPieces(dst [][]metric.Piece) [][]metric.Piece {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, g := range s.segments {
+		dst = append(dst, g.pieces)
 	}
-	return r, nil
+	return dst
+}
+
+// view is a segment of one moment.
+type view struct {
+	objects []entry
+	pieces  []metric.Piece
+}
+
+// appendViews is appendPieces with the objects.
+func (s *store) appendViews(dst []view) []view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, g := range s.segments {
+		v := view{pieces: g.pieces, objects: make([]entry, len(g.objects))}
+		for i, o := range g.objects {
+			v.objects[i] = *o
+		}
+		dst = append(dst, v)
+	}
+	return dst
+}
+
+// each calls a function with the lines that each object has of a family.
+func (v *view) each(p *metric.Packer, family int, do func(o *entry, lines []byte)) {
+	var text []byte
+	if family < len(v.pieces) {
+		text = p.Unpack(nil, &v.pieces[family])
+	}
+	for i := range v.objects {
+		size := sizeOf(v.objects[i].lines, family)
+		do(&v.objects[i], text[:size])
+		text = text[size:]
+	}
+}
+
+// each calls a function with the lines that each object has of a family.
+func (s *store) each(family int, do func(o *entry, lines []byte)) {
+	views := s.appendViews(nil)
+	s.shop.with(func(b *builder) {
+		for i := range views {
+			views[i].each(b.packer, family, do)
+		}
+	})
 }

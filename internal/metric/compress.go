@@ -2,7 +2,6 @@ package metric
 
 import (
 	"bytes"
-	"encoding/binary"
 	"hash/crc32"
 	"io"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -25,7 +23,7 @@ const (
 // for.
 type compressor struct {
 	deflate *flate.Writer
-	gzip    *gzip.Writer // of streams
+	gzip    *gzipStream
 	zstd    *zstd.Encoder
 	body    bytes.Buffer
 }
@@ -35,9 +33,9 @@ func (c *compressor) stream(encoding string, w io.Writer) io.WriteCloser {
 	switch encoding {
 	case gzipped:
 		if c.gzip == nil {
-			c.gzip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails on wrong levels only
+			c.gzip = newGzipStream()
 		}
-		c.gzip.Reset(w)
+		c.gzip.reset(w)
 		return c.gzip
 	case zstandard:
 		if c.zstd == nil {
@@ -56,7 +54,7 @@ func (c *compressor) stream(encoding string, w io.Writer) io.WriteCloser {
 // release lets go of what a stream was written to.
 func (c *compressor) release() {
 	if c.gzip != nil {
-		c.gzip.Reset(io.Discard)
+		c.gzip.w.Reset(io.Discard)
 	}
 	if c.zstd != nil {
 		c.zstd.Reset(io.Discard)
@@ -92,7 +90,7 @@ func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
 		c.deflate, _ = flate.NewWriter(io.Discard, flate.BestSpeed) // fails on wrong levels only
 	}
 	c.body.Reset()
-	c.body.WriteString("\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff") // deflate, no time, fastest, unknown system
+	c.body.WriteString(gzipHead)
 	var sum, size uint32
 	fresh := 0 // where the parts begin that are not written yet
 	for i := 0; i < len(parts); {
@@ -110,9 +108,7 @@ func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
 	for _, p := range parts {
 		sum, size = crc32.Update(sum, crc32.IEEETable, p.text), size+uint32(len(p.text))
 	}
-	end := [10]byte{0x03, 0x00} // a last block that holds nothing
-	binary.LittleEndian.PutUint32(end[2:], sum)
-	binary.LittleEndian.PutUint32(end[6:], size)
+	end := gzipEnd(sum, size)
 	c.body.Write(end[:])
 	return c.body.Bytes()
 }
