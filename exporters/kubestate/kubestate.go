@@ -4,7 +4,8 @@
 // Each kind of object is listed and watched. An object is rendered into lines
 // of the text format when it comes or changes, in the moment in which it is
 // decoded, and is then let go: neither the store nor a list in progress keeps
-// objects. A scrape copies lines and computes nothing. What a kind shows is
+// objects. Lines are kept compressed, and a scrape in gzip copies them; only what
+// has changed since the last is compressed anew. What a kind shows is
 // declared in one file of this package as a value of Resource.
 //
 // While the API server is away, or one kind is refused, the last state that

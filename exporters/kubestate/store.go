@@ -19,7 +19,6 @@ type store struct {
 
 	mu       sync.Mutex
 	segments []*segment // sorted, none of them empty
-	count    int        // of the objects
 }
 
 // workshop lends builders, since each takes more memory than most stores.
@@ -85,13 +84,9 @@ func (s *store) put(r *rendered) {
 	g.waiting = true
 	if found {
 		o := g.objects[j]
-		if o.gone {
-			s.count++
-		}
 		o.version, o.fresh, o.gone = r.version, r, false
 		return
 	}
-	s.count++
 	g.objects = slices.Insert(g.objects, j, &entry{key: r.key, version: r.version, fresh: r})
 	if len(g.objects) > 2*perSegment {
 		s.split(i)
@@ -100,7 +95,7 @@ func (s *store) put(r *rendered) {
 
 // split cuts a segment in two, unless all that is too much is to go.
 func (s *store) split(i int) {
-	s.borrow().with(func(b *builder) {
+	s.borrowed().with(func(b *builder) {
 		if b.settle(s.segments[i]); len(s.segments[i].objects) > perSegment {
 			left, right := b.split(s.segments[i])
 			s.segments = slices.Replace(s.segments, i, i+1, left, right)
@@ -108,7 +103,14 @@ func (s *store) split(i int) {
 	})
 }
 
+// borrow is borrowed for those who do not hold the lock.
 func (s *store) borrow() *workshop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.borrowed()
+}
+
+func (s *store) borrowed() *workshop {
 	if s.shop == nil {
 		s.shop = newWorkshop()
 	}
@@ -136,7 +138,6 @@ func (s *store) take(k key) {
 	if !found || s.segments[i].objects[j].gone {
 		return
 	}
-	s.count--
 	g := s.segments[i]
 	o := g.objects[j]
 	o.gone, o.fresh, g.waiting = true, nil, true
@@ -163,10 +164,7 @@ func (s *store) Replace(list []any, _ string) error {
 	slices.SortStableFunc(all, func(a, b *rendered) int { return a.key.compare(b.key) })
 	all = slices.CompactFunc(all, func(a, b *rendered) bool { return a.key == b.key })
 	var segments []*segment
-	s.mu.Lock()
-	shop := s.borrow()
-	s.mu.Unlock()
-	shop.with(func(b *builder) {
+	s.borrow().with(func(b *builder) {
 		for some := range slices.Chunk(all, perSegment) {
 			g := &segment{waiting: true}
 			for _, r := range some {
@@ -180,7 +178,7 @@ func (s *store) Replace(list []any, _ string) error {
 		}
 	})
 	s.mu.Lock()
-	s.segments, s.count = segments, len(all)
+	s.segments = segments
 	s.mu.Unlock()
 	s.tell() // first, so that what it begins to follow counts for readiness
 	if s.replaced != nil {
@@ -197,7 +195,7 @@ func (s *store) settle() {
 	if !slices.ContainsFunc(s.segments, func(g *segment) bool { return g.waiting }) {
 		return
 	}
-	s.borrow().with(func(b *builder) {
+	s.borrowed().with(func(b *builder) {
 		for _, g := range s.segments {
 			b.settle(g)
 		}
@@ -254,7 +252,7 @@ func (v *view) each(p *metric.Packer, family int, do func(o *entry, lines []byte
 // each calls a function with the lines that each object has of a family.
 func (s *store) each(family int, do func(o *entry, lines []byte)) {
 	views := s.appendViews(nil)
-	s.shop.with(func(b *builder) {
+	s.borrow().with(func(b *builder) {
 		for i := range views {
 			views[i].each(b.packer, family, do)
 		}
