@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -17,10 +16,6 @@ import (
 )
 
 const name = "strata-container"
-
-// gcPercent is Go's GOGC unless the environment sets it: the garbage of a few
-// scrapes is dearer to hold than to collect.
-const gcPercent = 50
 
 func main() {
 	serve.CoarseTimers(name, os.Stderr)
@@ -98,9 +93,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := f.finish(); err != nil {
 		return &serve.UsageError{Err: err}
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	serve.KeepHeapSmall()
 	logger, registry := web.Logger(), serve.NewRegistry("strata_container")
 	f.options.Logger, f.options.Registry, f.options.Gatherer = logger, prometheus.Registerer(registry), registry
 	server, err := serve.New(web.Options(name, logger, registry))

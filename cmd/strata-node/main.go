@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -18,11 +17,6 @@ import (
 )
 
 const program = "strata-node"
-
-// gcPercent is Go's GOGC unless the environment sets it. A scrape leaves 0.1 MB
-// of garbage: at half of the usual bound of 4 MB it is collected every 20 scrapes,
-// which is dearer by some microseconds a scrape and holds 2 MB less.
-const gcPercent = 50
 
 func main() {
 	serve.CoarseTimers(program, os.Stderr)
@@ -64,9 +58,7 @@ func run(ctx context.Context, args []string) error {
 		return &serve.UsageError{Err: err}
 	}
 	runtime.GOMAXPROCS(*f.procs)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	serve.KeepHeapSmall()
 	logger := f.web.Logger()
 
 	// Dashboards ask for node_exporter_build_info.

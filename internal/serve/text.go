@@ -10,6 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// smallHeap is Go's GOGC of who leaves little garbage: a tenth of a megabyte a
+// scrape of a host.
+const smallHeap = 50
+
+// KeepHeapSmall has garbage collected at half of Go's usual bound, unless the
+// environment sets GOGC: for a scrape of a host that is at 2 MB instead of 4, every 20
+// scrapes, which is dearer by some microseconds a scrape and holds 2 MB less.
+func KeepHeapSmall() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(smallHeap)
+	}
+}
+
 // ReleaseStart gives back to the kernel what only the start of the program has
 // needed: its garbage, and the pages of its file with the parsing of flags and
 // the initialisation of packages. What is needed again is mapped again when it is touched, from the
