@@ -266,7 +266,7 @@ func (s *cgroupSource) read(r *reader, from *found, c *Cgroup, want group) bool 
 		some = read(r, d.memory, c.ID == "/", &c.values) || some
 	}
 	if some {
-		s.readMore(r, from, c, want)
+		s.readGroups(r, from, c, want)
 	}
 	return some
 }

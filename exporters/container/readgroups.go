@@ -110,8 +110,8 @@ func (r *reader) blkioFiles(root string) (lead, end string) {
 	return "blkio.throttle.", ""
 }
 
-// readMore reads the groups beside cpu and memory.
-func (s *cgroupSource) readMore(r *reader, f *found, c *Cgroup, want group) {
+// readGroups reads the groups beside cpu and memory.
+func (s *cgroupSource) readGroups(r *reader, f *found, c *Cgroup, want group) {
 	v := &c.values
 	v[health], v[nothing] = -1, 0
 	if want&groupPerCPU != 0 && f.dirs.cpuacct != "" && !s.h.cpuacct.v2 {
