@@ -34,7 +34,7 @@ type bench struct {
 	report              *figure.Reporter
 }
 
-func main() { process.Main(run) }
+func main() { os.Exit(process.Main(run)) }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == "fake" {

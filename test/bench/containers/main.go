@@ -33,7 +33,7 @@ type settings struct {
 	counts             []int
 }
 
-func main() { process.Main(run) }
+func main() { os.Exit(process.Main(run)) }
 
 func run(ctx context.Context, args []string) error {
 	var s settings

@@ -31,7 +31,7 @@ const (
 	cpuGoal, rssGoal, anonymousGoal = 0.25, 0.8, 1.0
 )
 
-func main() { process.Main(run) }
+func main() { os.Exit(process.Main(run)) }
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("nodehost", flag.ContinueOnError)

@@ -8,14 +8,15 @@ import (
 	"syscall"
 )
 
-// Main is the main of a benchmark: run gets the arguments, and its context ends
-// when somebody interrupts. An error is one line on stderr and a status of 1.
-func Main(run func(ctx context.Context, args []string) error) {
+// Main gives a benchmark its arguments and a context that ends when somebody
+// interrupts, and gives the status to exit with: 1 after an error, which is one
+// line on stderr.
+func Main(run func(ctx context.Context, args []string) error) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
