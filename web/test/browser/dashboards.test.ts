@@ -199,6 +199,7 @@ test("every kind of panel, and each fault in its own panel", { skip: noStory }, 
 
 test("variables, time range and refresh stand in the address", { skip: noStory }, async () => {
   const { url } = await trial();
+  await scraped(url, "node_network_receive_bytes_total");
   await visit(url, "dashboards/kinds?var-note=other&from=now-15m&to=now&refresh=", { expected: /status of 400|ERR_NETWORK_CHANGED/ }, async (page) => {
     await page.waitForSelector(".dashboard[data-loaded]");
     assert.equal(await page.getByLabel("note").inputValue(), "other");
@@ -208,7 +209,9 @@ test("variables, time range and refresh stand in the address", { skip: noStory }
     await page.waitForURL(/var-job=node-exporter/);
     await page.getByText("More of node-exporter").waitFor();
     await page.locator('[data-variable="device"] summary').click();
-    for (const box of await page.locator('[data-variable="device"] .d-boxes label').all()) if (!(await box.locator("input").isChecked())) await box.click();
+    const boxes = page.locator('[data-variable="device"] .d-boxes label');
+    await boxes.nth(1).waitFor(); // the list is filled after it has opened
+    for (const box of await boxes.all()) if (!(await box.locator("input").isChecked())) await box.click();
     assert.equal(await page.locator('[data-variable="device"] details[open]').count(), 1, "it stays open while boxes are ticked");
     await page.keyboard.press("Escape");
     await page.waitForURL(/var-device=.*var-device=/);
