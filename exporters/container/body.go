@@ -16,6 +16,7 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 	if err != nil {
 		return err
 	}
+	e.endings.served(s, e.cadvisor.groups, e.o.Now())
 	hardware, err := e.machine(ctx)
 	if err != nil {
 		return err
@@ -36,6 +37,7 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 			values = append(values[:3], extra...)
 			b.AddExtra(row.family, v, values, names, texts)
 		})
+		e.cadvisor.eachTotal(c, func(f *metric.Family, v float64) { b.AddExtra(f, v, values[:3], names, texts) })
 		b.AddExtra(e.cadvisor.seen, math.Floor(unixSeconds(c.At)), values[:3], names, texts)
 	}
 	return nil
@@ -49,6 +51,7 @@ func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
 	if err != nil {
 		return err
 	}
+	e.endings.served(s, e.kubelet.groups, e.o.Now())
 	hardware, err := e.machine(ctx)
 	if err != nil {
 		return err
@@ -82,13 +85,13 @@ func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
 
 // each hands over every number of a cgroup that is known.
 func (b *body) each(c *Cgroup, add func(row *shownFamily, v float64, at time.Time, labels []string)) {
-	perProcessor := b.more(c.more, c.At, add)
-	b.more(c.networkMore, c.networkAt, add)
+	perProcessor := b.more(c, c.more, c.At, add)
+	b.more(c, c.networkMore, c.networkAt, add)
 	for i := range b.rows {
 		row := &b.rows[i]
 		switch v := c.values[row.field]; {
 		case row.field == cpuUsage && perProcessor: // they are the total
-		case math.IsNaN(v):
+		case math.IsNaN(v), c.ended != nil && !row.lasting():
 		case math.IsInf(v, 1): // no limit
 			add(row, 0, c.At, row.values)
 		default:
@@ -106,11 +109,11 @@ func (b *body) each(c *Cgroup, add func(row *shownFamily, v float64, at time.Tim
 
 // more hands over the samples that have labels of their own, and tells whether
 // the use of each processor was among them.
-func (b *body) more(all []labelled, at time.Time, add func(row *shownFamily, v float64, at time.Time, labels []string)) (perProcessor bool) {
+func (b *body) more(c *Cgroup, all []labelled, at time.Time, add func(row *shownFamily, v float64, at time.Time, labels []string)) (perProcessor bool) {
 	for i := range all {
 		one := &all[i]
 		row := &b.labelled[one.kind]
-		if row.family == nil || row.group&b.groups == 0 {
+		if row.family == nil || row.group&b.groups == 0 || c.ended != nil && !row.lasting() {
 			continue
 		}
 		perProcessor = perProcessor || one.kind == perCPU

@@ -26,7 +26,7 @@ func TestCompatibilityPage(t *testing.T) {
 	require.NoError(t, err)
 	head, _, ok := strings.Cut(string(text), tableMark)
 	require.True(t, ok, "docs/compat-container.md lacks the line %q", tableMark)
-	want := head + tableMark + "\n" + groupsTable() + "\n" + familiesTable(t) + "\n" + impossibleTable()
+	want := head + tableMark + "\n" + groupsTable() + "\n" + familiesTable(t) + "\n" + endedFamilies() + "\n" + impossibleTable()
 	if os.Getenv("STRATA_UPDATE") != "" {
 		require.NoError(t, os.WriteFile(page, []byte(want), 0o644))
 		return
@@ -68,6 +68,15 @@ func familiesTable(t *testing.T) string {
 			return slices.Contains(machineLabels(), l)
 		}), ", ")
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Name(), f.Spec().Type, labels, strings.ReplaceAll(groups[f.Name()].String(), ",", ", "), f.Spec().Help)
+	}
+	return b.String()
+}
+
+func endedFamilies() string {
+	var b strings.Builder
+	b.WriteString("## Of containers that have ended\n\nStrata's own, at /metrics, with the labels of the container.\n\n| Family | Type | Meaning |\n|---|---|---|\n")
+	for _, row := range endedTable() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", row.name, row.typ, row.help)
 	}
 	return b.String()
 }

@@ -88,6 +88,7 @@ type Exporter struct {
 	cadvisor  *body // /metrics
 	kubelet   *body // /metrics/cadvisor
 	resource  resourceBody
+	endings   endings
 
 	// turn is held by the one who makes a pass; a channel, since those who
 	// wait for it may lose patience.
@@ -142,7 +143,31 @@ func New(o Options) (*Exporter, error) {
 		}
 	}
 	e.directory = newDirectory(e.o.Identity, o.RuntimeTimeout, runtimeWait, o.Now, e.listed)
+	e.endings.own = &e.own
+	if s, ok := e.o.Source.(*cgroupSource); ok {
+		e.watch(s)
+	}
 	return e, nil
+}
+
+// watch has the ends of containers seen from now on. Without it all else works.
+func (e *Exporter) watch(s *cgroupSource) {
+	var err error
+	s.watcher, err = startWatcher(s, hooks{
+		exited: func(id string) {
+			if id != "" {
+				e.directory.learn(id) // while the runtime still knows it
+			}
+		},
+		ended: func(one *ending) {
+			one.cgroup.who, one.cgroup.pod = e.directory.peek(&one.cgroup)
+			e.endings.add(one)
+		},
+		unwatched: e.own.unwatched.Inc,
+	})
+	if err != nil && !errors.Is(err, errNotReal) {
+		e.o.Logger.Warn("the totals of containers that have ended are not shown", "err", err)
+	}
 }
 
 func withDefaults(o Options) Options {
@@ -190,7 +215,13 @@ func (e *Exporter) handler(collect func(context.Context, *metric.Batch) error, g
 }
 
 // Families lists what /metrics can show.
-func (e *Exporter) Families() []*metric.Family { return e.cadvisor.families() }
+func (e *Exporter) Families() []*metric.Family {
+	all := e.cadvisor.families()
+	for _, row := range e.cadvisor.ended {
+		all = append(all, row.family)
+	}
+	return all
+}
 
 // lock waits for the turn.
 func (e *Exporter) lock(ctx context.Context) error {
@@ -216,12 +247,16 @@ func (e *Exporter) snapshot(ctx context.Context, want group) (*snapshot, error) 
 	if age := now.Sub(e.lastTaken()); e.last != nil && age >= 0 && age < shareFor && want&^e.last.groups == 0 {
 		return e.last, nil
 	}
+	var readers []group
 	for groups, at := range e.asked {
 		if now.Sub(at) < askedFor {
 			want |= groups
+			if groups != resourceGroups {
+				readers = append(readers, groups)
+			}
 		}
 	}
-	s, err := e.take(ctx, want)
+	s, err := e.take(ctx, want, readers)
 	if err != nil {
 		return nil, err
 	}
@@ -236,15 +271,15 @@ func (e *Exporter) lastTaken() time.Time {
 	return e.last.taken
 }
 
-// take makes a pass.
-func (e *Exporter) take(ctx context.Context, want group) (*snapshot, error) {
+// take makes a pass. readers are the endpoints that show what has ended.
+func (e *Exporter) take(ctx context.Context, want group, readers []group) (*snapshot, error) {
 	begin := e.o.Now()
 	pass, err := e.o.Source.Read(ctx, want)
 	if err != nil {
 		return nil, err
 	}
 	e.own.readErrors.Add(float64(pass.Failed))
-	s := &snapshot{cgroups: pass.Cgroups, failed: pass.Failed > 0, groups: want}
+	s := &snapshot{cgroups: e.endings.into(pass.Cgroups, readers, begin), failed: pass.Failed > 0, groups: want}
 	var ids []string
 	for i := range s.cgroups {
 		s.kubepods = s.kubepods || s.cgroups[i].kubepods
@@ -272,7 +307,9 @@ func (s *snapshot) identify(who view) (unknown int) {
 	kept := s.cgroups[:0]
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
-		c.who, c.pod = who.byID[c.containerID], who.pods[c.podUID]
+		if c.ended == nil || c.who == nil && c.pod == nil {
+			c.who, c.pod = who.byID[c.containerID], who.pods[c.podUID]
+		}
 		if c.who != nil && c.who.Created.After(time.Unix(0, 0)) {
 			c.values[specCreated] = float64(c.who.Created.Unix())
 		}
@@ -314,6 +351,8 @@ func (e *Exporter) listed(err error) {
 type ownMetrics struct {
 	readErrors, runtimeErrors         prometheus.Counter
 	unidentified, duration, runtimeUp prometheus.Gauge
+
+	ended, endedIncomplete, endedLost, unwatched prometheus.Counter
 }
 
 func newOwnMetrics(r prometheus.Registerer) (ownMetrics, error) {
@@ -329,10 +368,18 @@ func newOwnMetrics(r prometheus.Registerer) (ownMetrics, error) {
 		runtimeUp: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_runtime_up",
 			Help: "1 if the container runtime answered the last time it was asked, 0 otherwise."}),
 	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "strata_container_" + name, Help: help})
+	}
+	m.ended = counter("ended_total", "Cgroups that were removed after processes had run in them.")
+	m.endedIncomplete = counter("ended_incomplete_total", "Those of them that were removed before they could be read after their last process.")
+	m.endedLost = counter("ended_lost_total", "Those of them that no scrape showed: nobody came for five minutes, or there were too many, or another of the same name ended.")
+	m.unwatched = counter("unwatched_total", "Cgroups of which the end is not seen, since there are too many.")
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.readErrors, m.runtimeErrors, m.unidentified, m.duration, m.runtimeUp} {
+	for _, c := range []prometheus.Collector{m.readErrors, m.runtimeErrors, m.unidentified, m.duration, m.runtimeUp,
+		m.ended, m.endedIncomplete, m.endedLost, m.unwatched} {
 		if err := r.Register(c); err != nil {
 			return m, err
 		}

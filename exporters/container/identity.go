@@ -116,6 +116,23 @@ func (d *directory) lookup(ctx context.Context, ids []string) view {
 	return v
 }
 
+// learn has the runtime asked about a container that is not known, without
+// waiting for its answer.
+func (d *directory) learn(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ids := []string{id}; d.flight == nil && d.byID[id] == nil && d.needed(ids) {
+		d.launch(ids)
+	}
+}
+
+// peek gives what is known of a cgroup.
+func (d *directory) peek(c *Cgroup) (who, pod *Container) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.byID[c.containerID], d.pods[c.podUID]
+}
+
 // needed tells whether a list could say more than the last one. It is called
 // with mu held.
 func (d *directory) needed(ids []string) bool {

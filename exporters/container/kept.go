@@ -87,8 +87,12 @@ func (s *cgroupSource) keep(all []found) {
 	s.kept = now
 }
 
-// Close closes the files that stay open. Read must not be called afterwards.
+// Close ends the watcher and closes the files that stay open. Read must not be called afterwards.
 func (s *cgroupSource) Close() error {
+	if s.watcher != nil {
+		s.watcher.close()
+		s.watcher = nil
+	}
 	s.keep(nil)
 	return nil
 }

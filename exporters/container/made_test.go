@@ -25,7 +25,13 @@ import (
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(burnVariable) != "" {
+		burn() // as a child of TestShortLivedContainers
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // made is when everything on a made host was made, and booted when it started.
 var (

@@ -17,6 +17,7 @@ func (e *Exporter) readNetworks(s *snapshot, want group) (failed int, err error)
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
 		switch {
+		case c.ended != nil:
 		case c.ID == "/":
 			r.readNetwork(e.o.Procfs, "1", c, want, e.o.Now)
 		case c.who != nil && c.who.Sandbox:

@@ -71,6 +71,7 @@ func (e *Exporter) CollectResource(ctx context.Context, b *metric.Batch) error {
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
 		switch {
+		case c.ended != nil: // as the kubelet; who scales by it looks at what runs
 		case c.ID == "/":
 			r.node.add(b, c)
 		case c.who != nil && !c.who.Sandbox && newest[keyOf(c)] == c:
@@ -108,7 +109,7 @@ func (s *snapshot) newest() map[key]*Cgroup {
 	}
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
-		if c.pod == nil && (c.who == nil || c.who.Sandbox) {
+		if c.ended != nil || c.pod == nil && (c.who == nil || c.who.Sandbox) {
 			continue
 		}
 		if old := out[keyOf(c)]; old == nil || made(old).Before(made(c)) {

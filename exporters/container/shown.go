@@ -20,6 +20,7 @@ type body struct {
 	network  []shownFamily
 	labelled []shownFamily // by kind
 	machine  []shownFamily // by machineKind
+	ended    []shownFamily // as in endedTable; not cAdvisor's
 	seen     *metric.Family
 	failed   *metric.Family
 	broken   *metric.Family // of the machine
@@ -66,12 +67,13 @@ func newBody(base []string, groups group) (*body, error) {
 		groups: groups,
 		rows:   d.table(table(), base, false), network: d.table(networkTable(), base, false),
 		labelled: d.table(labelledTable(), base, true), machine: d.table(machineTable(), machineLabels(), true),
-		seen: d.family(lastSeen(), base), failed: d.family(scrapeError(), nil), broken: d.family(machineError(), nil),
+		ended: d.table(endedTable(), base, true),
+		seen:  d.family(lastSeen(), base), failed: d.family(scrapeError(), nil), broken: d.family(machineError(), nil),
 	}
 	return b, d.err
 }
 
-// families lists what the body can show.
+// families lists what the body can show of cAdvisor's.
 func (b *body) families() []*metric.Family {
 	out := []*metric.Family{b.seen, b.failed, b.broken}
 	for _, row := range slices.Concat(b.rows, b.network, b.labelled, b.machine) {

@@ -42,7 +42,9 @@ type Cgroup struct {
 	// who is the container or sandbox that runs in it, pod the sandbox of
 	// the pod whose cgroup it is. At most one is set.
 	who, pod *Container
-	network  []Interface
+	// ended is set of one that is gone.
+	ended   *ending
+	network []Interface
 	// networkMore is what else was read of the network namespace.
 	networkMore []labelled
 	// networkAt is the time at which network was read.

@@ -35,6 +35,8 @@ type cgroupSource struct {
 	sched  schedules // nil until somebody wants them
 	kept   map[string]*keptFiles
 	budget atomic.Int64 // how many more files may stay open
+	// watcher is nil where there are no real cgroups.
+	watcher *watcher
 }
 
 // start is when a cgroup was made, and the inode by which it is told from a
