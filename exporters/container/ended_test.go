@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +26,11 @@ const burnVariable = "STRATA_TEST_BURN"
 func burn() {
 	millis, _ := strconv.Atoi(os.Getenv(burnVariable))
 	_, _ = os.Stdin.Read(make([]byte, 1))
+	held := make([]byte, 4<<20) // memory of the cgroup
+	for i := range held {
+		held[i] = 1
+	}
+	defer runtime.KeepAlive(held)
 	used := func() int64 {
 		var t unix.Timespec
 		_ = unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t)

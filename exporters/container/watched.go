@@ -137,6 +137,7 @@ func (w *watcher) readEnd(x *watched) {
 // endGroups are read of a cgroup at its end: what is counted in itself.
 const endGroups = groupCPU | groupPerCPU | groupMemory | groupOOM
 
+// readLast reads a cgroup. It is false when that is not all of it.
 func (w *watcher) readLast(x *watched) bool {
 	c := &Cgroup{ID: x.id, place: placeOf(x.id)}
 	from := found{id: x.id, rel: x.rel, dirs: w.dirsOf(x.rel)}
@@ -145,7 +146,9 @@ func (w *watcher) readLast(x *watched) bool {
 	}
 	c.values[specStarted], c.values[specCreated] = x.start, x.start
 	x.last = c
-	return true
+	// Without memory it may have been removed on the way.
+	var st unix.Stat_t
+	return !math.IsNaN(c.values[memUsage]) || w.source.h.memory.point == "" || unix.Stat(x.dir, &st) == nil
 }
 
 func (w *watcher) dirsOf(rel string) dirs {
