@@ -146,9 +146,32 @@ func (w *watcher) readLast(x *watched) bool {
 	}
 	c.values[specStarted], c.values[specCreated] = x.start, x.start
 	x.last = c
-	// Without memory it may have been removed on the way.
+	return w.whole(c) || from.dirs.there()
+}
+
+// whole says that nothing is missing of what is read last. Where something is, it
+// may have been removed on the way, or the kernel does not have it.
+func (w *watcher) whole(c *Cgroup) bool {
+	if w.source.h.memory.point == "" {
+		return true
+	}
+	for _, v := range []float64{c.values[memUsage], c.values[memMaxUsage], c.values[oomKills]} {
+		if math.IsNaN(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// there says that a cgroup has not been removed from any hierarchy.
+func (d dirs) there() bool {
 	var st unix.Stat_t
-	return !math.IsNaN(c.values[memUsage]) || w.source.h.memory.point == "" || unix.Stat(x.dir, &st) == nil
+	for _, dir := range []string{d.cpuacct, d.cpu, d.memory} {
+		if dir != "" && unix.Stat(dir, &st) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *watcher) dirsOf(rel string) dirs {
