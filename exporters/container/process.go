@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -67,14 +68,13 @@ func (s *cgroupSource) readMaxFiles(r *reader, pid int, v *values) {
 // them.
 func (r *reader) descriptors(dir string) (files, sockets int) {
 	var link [32]byte
-	at := dir + "/fd"
-	for _, n := range r.numbered(at, "") {
+	r.fail(r.entries(dir+"/fd", func(fd int, e entry) {
 		files++
-		m, err := unix.Readlink(at+"/"+strconv.Itoa(n), link[:])
-		if err == nil && strings.HasPrefix(string(link[:m]), "socket:") {
+		n, err := unix.Readlinkat(fd, string(e.name), link[:])
+		if err == nil && bytes.HasPrefix(link[:n], []byte("socket:")) {
 			sockets++
 		}
-	}
+	}))
 	return files, sockets
 }
 

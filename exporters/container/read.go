@@ -20,6 +20,7 @@ const unlimited = 1 << 62
 // not safe for concurrent use, and is closed at the end.
 type reader struct {
 	buf    []byte
+	names  []byte // of a directory
 	failed int
 	err    error
 

@@ -45,16 +45,14 @@ type hugepages struct {
 // numbered lists the entries of a directory that are a prefix and a number, in
 // the order of their numbers. A directory that is not there has none.
 func (r *reader) numbered(dir, prefix string) []int {
-	entries, err := os.ReadDir(dir)
-	r.fail(err)
 	var out []int
-	for _, e := range entries {
-		if rest, ok := strings.CutPrefix(e.Name(), prefix); ok {
+	r.fail(r.entries(dir, func(_ int, e entry) {
+		if rest, ok := strings.CutPrefix(string(e.name), prefix); ok {
 			if n, err := strconv.Atoi(rest); err == nil && n >= 0 {
 				out = append(out, n)
 			}
 		}
-	}
+	}))
 	slices.Sort(out)
 	return out
 }

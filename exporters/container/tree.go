@@ -1,12 +1,12 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -165,6 +165,7 @@ type walker struct {
 	reader reader // for its count of failures
 	found  []found
 	index  map[string]int // id to found
+	names  []string       // of directories on the way down
 }
 
 func (w *walker) root(point string) {
@@ -187,27 +188,25 @@ func (w *walker) dir(point, dir, id string, st *unix.Stat_t) {
 	if st.Nlink == 2 {
 		return
 	}
-	f, err := os.Open(dir)
-	if err != nil {
-		w.reader.fail(err)
-		return
-	}
-	entries, err := f.ReadDir(-1)
-	_ = f.Close() // read-only
-	w.reader.fail(err)
-	for _, e := range entries {
+	// Names first, since the reader's directory is one at a time.
+	first := len(w.names)
+	w.reader.fail(w.reader.entries(dir, func(_ int, e entry) {
 		// Mounts have cgroups of their own under systemd, which are no
 		// containers.
-		if !e.IsDir() || strings.HasSuffix(e.Name(), ".mount") {
-			continue
+		if e.dir && !bytes.HasSuffix(e.name, []byte(".mount")) {
+			w.names = append(w.names, string(e.name))
 		}
+	}))
+	names := w.names[first:]
+	defer func() { w.names = w.names[:first] }()
+	for _, name := range names {
 		var below unix.Stat_t
-		path := dir + "/" + e.Name()
+		path := dir + "/" + name
 		if err := unix.Lstat(path, &below); err != nil {
 			w.reader.fail(&fs.PathError{Op: "stat", Path: path, Err: err})
 			continue
 		}
-		w.dir(point, path, strings.TrimSuffix(id, "/")+"/"+printable(e.Name()), &below)
+		w.dir(point, path, strings.TrimSuffix(id, "/")+"/"+printable(name), &below)
 	}
 }
 
