@@ -123,7 +123,7 @@ func memoryTable() []declared {
 	const counter, gauge = metric.Counter, metric.Gauge
 	row := maker("container_memory_", groupMemory)
 	failures := func(f field, kind, scope string) declared {
-		d := row("failures_total", counter, "", f, "Page faults, by whether they needed the disk (pgmajfault), of the cgroup alone and with those below it.")
+		d := row("failures_total", counter, "", f, "Page faults, by whether they needed the disk (pgmajfault), of the cgroup alone on v1, with those below it on v2.")
 		d.labels, d.values = []string{"failure_type", "scope"}, []string{kind, scope}
 		return d
 	}
@@ -145,8 +145,8 @@ func memoryTable() []declared {
 		failures(memMajorFaultsAll, "pgmajfault", "hierarchy"),
 		row("events_high_total", counter, "", memEventsHigh, "Times that memory.high slowed the container down (cgroup v2)."),
 		row("events_max_total", counter, "", memEventsMax, "Times that memory was about to pass memory.max (cgroup v2)."),
-		row("file_dirty_bytes", gauge, "bytes", memDirty, "Page cache changed and not yet on disk."),
-		row("file_writeback_bytes", gauge, "bytes", memWriteback, "Page cache on its way to disk."),
+		row("file_dirty_bytes", gauge, "bytes", memDirty, "Page cache changed and not yet on disk (cgroup v2)."),
+		row("file_writeback_bytes", gauge, "bytes", memWriteback, "Page cache on its way to disk (cgroup v2)."),
 		row("pgscan_total", counter, "", memScanned, "Pages looked at to take memory back (cgroup v2)."),
 		row("pgsteal_total", counter, "", memStolen, "Pages taken back (cgroup v2)."),
 		row("workingset_refault_file_total", counter, "", memRefaultFile, "File pages taken back and needed again."),

@@ -141,7 +141,7 @@ func (h *host) usage(n int) files {
 		"cpu.shares": "1024\n", "cpu.cfs_period_us": "100000\n", "cpu.cfs_quota_us": "-1\n",
 		"memory.stat": fmt.Sprintf("cache 1\nrss 2\ntotal_cache 4096\ntotal_rss %d\ntotal_mapped_file 1024\ntotal_inactive_file 1024\n"+
 			"total_active_file 3072\npgfault 5\npgmajfault 1\ntotal_pgfault %d\ntotal_pgmajfault 1\ntotal_dirty 7\ntotal_writeback 8\n"+
-			"total_workingset_refault_anon 4\ntotal_workingset_refault_file 6\n", n<<20, n),
+			"workingset_refault_anon 4\nworkingset_refault_file 6\ntotal_workingset_refault_anon 40\ntotal_workingset_refault_file 60\n", n<<20, n),
 		"memory.usage_in_bytes": fmt.Sprintf("%d\n", n<<20+4096), "memory.max_usage_in_bytes": fmt.Sprintf("%d\n", n<<21),
 		"memory.failcnt": "0\n", "memory.kmem.usage_in_bytes": "512\n", "memory.limit_in_bytes": "9223372036854771712\n",
 		"memory.memsw.limit_in_bytes": "9223372036854771712\n", "memory.soft_limit_in_bytes": "9223372036854771712\n",

@@ -277,3 +277,23 @@ func fuzzMore(t *testing.T, data []byte) {
 	pids, err := parseAllPIDs(data)
 	require.True(t, err == nil || pids == nil)
 }
+
+// A process is in one cgroup of each hierarchy of v1. One that memory alone
+// knows has it in the cpu hierarchy's root, where it counts; an ended process
+// and a thread of the kernel are no failure.
+func TestProcessesCountOnce(t *testing.T) {
+	t.Parallel()
+	l := layout{name: "v1"}
+	h, _ := l.build(t)
+	h.write("sys/fs/cgroup/memory/only/memory.stat", "total_rss 1\ntotal_cache 1\n")
+	h.write("sys/fs/cgroup/memory/only/memory.usage_in_bytes", "1\n")
+	h.write("sys/fs/cgroup/memory/only/cgroup.procs", "4003\n")
+	h.cgroup("/", files{"cgroup.procs": "4003\n4444\n"})
+	fullProcess(h, 4003)
+	e := h.exporter(func(o *Options) { o.Groups, _ = SelectGroups("", "") })
+	got := text(t, e, e.Collect)
+	require.Contains(t, got, `container_processes{id="/",image="",name=""} 2`)
+	require.Contains(t, got, `container_processes{id="/only",image="",name=""} 0`)
+	require.Contains(t, got, `container_cpu_schedstat_run_periods_total{id="/only",image="",name=""} 0`)
+	require.Contains(t, got, "container_scrape_error 0")
+}

@@ -12,10 +12,14 @@ import (
 // readProcesses reads what is told of processes, one by one.
 func (s *cgroupSource) readProcesses(r *reader, f *found, c *Cgroup, want group) {
 	v := &c.values
-	pids, ok := parsed(r, c.proc, "cgroup.procs", parseAllPIDs)
-	r.kept = nil // what follows is of processes, which end
-	if !ok {
-		return
+	var pids []int
+	if dir := s.processesDir(f, c); dir != "" {
+		var ok bool
+		pids, ok = parsed(r, dir, "cgroup.procs", parseAllPIDs)
+		r.kept = nil // what follows is of processes, which end
+		if !ok {
+			return
+		}
 	}
 	if want&groupProcess != 0 {
 		v[procCount], v[procFiles], v[procSockets] = float64(len(pids)), 0, 0
@@ -56,6 +60,15 @@ func (s *cgroupSource) readProcesses(r *reader, f *found, c *Cgroup, want group)
 			}
 		}
 	}
+}
+
+// processesDir is where the processes of a cgroup are told. On v1 a process is
+// in one cgroup of each hierarchy; that of cpu counts, so that none counts twice.
+func (s *cgroupSource) processesDir(f *found, c *Cgroup) string {
+	if s.h.cpu.point == "" {
+		return c.proc
+	}
+	return f.dirs.cpu
 }
 
 func (s *cgroupSource) readMaxFiles(r *reader, pid int, v *values) {

@@ -65,9 +65,12 @@ func (r *reader) fail(err error) {
 	}
 }
 
-// gone tells that a file does not exist, or that its cgroup was removed while
-// it was open.
-func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) }
+// gone tells that a file does not exist, or that its cgroup was removed or its
+// process has ended while it was open. A thread of the kernel has no memory of
+// its own, which the kernel says in the same way.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH)
+}
 
 // file reads a whole file. The result is valid until the next call. The system
 // calls are made directly: an os.File is made to wait and to be found by the
@@ -223,9 +226,9 @@ func newKeys() keys {
 		memory1: bytesOf(map[string]field{
 			"total_cache": memCache, "total_rss": memRSS, "total_mapped_file": memMapped, "total_swap": memSwap,
 			"total_active_file": memActiveFile, "total_inactive_file": memInactiveFile,
-			"pgfault": memFaults, "pgmajfault": memMajorFaults, "total_pgfault": memFaultsAll, "total_pgmajfault": memMajorFaultsAll,
-			"total_dirty": memDirty, "total_writeback": memWriteback,
-			"total_workingset_refault_file": memRefaultFile, "total_workingset_refault_anon": memRefaultAnon,
+			// As cAdvisor: what v1 says of the cgroup alone.
+			"pgfault": memFaults, "pgmajfault": memMajorFaults,
+			"workingset_refault_file": memRefaultFile, "workingset_refault_anon": memRefaultAnon,
 		}),
 		memory2: bytesOf(map[string]field{
 			"file": memCache, "anon": memRSS, "kernel": memKernel, "file_mapped": memMapped,
@@ -345,8 +348,11 @@ func (s *cgroupSource) readMemory1(r *reader, dir string, root bool, v *values) 
 	if math.IsNaN(v[memSwap]) && !math.IsNaN(v[memRSS]) {
 		v[memSwap] = 0 // the kernel does not account for swap
 	}
-	// What cgroup v1 does not have is 0, as cAdvisor shows it.
+	v[memFaultsAll], v[memMajorFaultsAll] = v[memFaults], v[memMajorFaults]
+	// What cgroup v1 does not have, or not by these names, is 0, as cAdvisor
+	// shows it.
 	v[memEventsHigh], v[memEventsMax], v[memScanned], v[memStolen] = 0, 0, 0, 0
+	v[memDirty], v[memWriteback] = 0, 0
 	if root {
 		s.rootLimits(r, v)
 	}
