@@ -86,6 +86,10 @@ compat-kubestate: build ## strata-kubestate against what kube-state-metrics said
 	@$(call debian,ip,iproute2)
 	cd test/compat && go test -count=1 -timeout 20m -v -run '^TestKubestate$$' $(ARGS) .
 
+.PHONY: compat-container
+compat-container: build-bench-container ## strata-container against cAdvisor, every group, series by series, on the same busy cgroups (root)
+	bin/bench/containers -compare $(ARGS)
+
 .PHONY: cluster
 cluster: go cluster-tools ## leave a real Kubernetes running for you (make cluster ARGS=down ends it)
 	cd test/e2e && go run ./cmd/cluster $(or $(ARGS),up)

@@ -1,6 +1,9 @@
 // Command cadvisor serves cAdvisor's /metrics/cadvisor as the kubelet does: its
 // manager with all kinds of containers, the kubelet's groups of metrics and
 // housekeeping each 10 to 15 s. It is what strata-container is measured beside.
+//
+// With -all it serves /metrics of every group instead, each value read for the
+// scrape that shows it. That is what strata-container is compared with.
 package main
 
 import (
@@ -39,6 +42,7 @@ func main() {
 
 func run() error {
 	address := flag.String("listen-address", "127.0.0.1:9101", "where to serve")
+	all := flag.Bool("all", false, "serve /metrics of every group, read at each scrape")
 	// The kubelet's choice; cAdvisor by itself reads each second.
 	if err := flag.Set("housekeeping_interval", "10s"); err != nil {
 		return err
@@ -49,10 +53,11 @@ func run() error {
 			return err
 		}
 	}
-	groups := container.MetricSet{
-		container.CpuUsageMetrics: {}, container.MemoryUsageMetrics: {}, container.CpuLoadMetrics: {}, container.DiskIOMetrics: {},
-		container.DiskUsageMetrics: {}, container.NetworkUsageMetrics: {}, container.AppMetrics: {}, container.ProcessMetrics: {},
-		container.OOMMetrics: {}, container.PressureMetrics: {},
+	groups, path, labels := kubeletGroups(), "/metrics/cadvisor", metrics.ContainerLabelsFunc(kubeletLabels)
+	options := info.RequestOptions{IdType: info.TypeName, Count: 1, Recursive: true}
+	if *all {
+		groups, path, labels = container.AllMetrics, "/metrics", metrics.DefaultContainerLabels
+		options.MaxAge = new(time.Duration)
 	}
 	interval, dynamic := 15*time.Second, true
 	m, err := manager.New(memory.New(2*time.Minute, nil), sysfs.NewRealSysFs(),
@@ -64,17 +69,25 @@ func run() error {
 		return fmt.Errorf("starting the manager: %w", err)
 	}
 	registry := prometheus.NewRegistry()
-	options := info.RequestOptions{IdType: info.TypeName, Count: 1, Recursive: true}
 	registry.MustRegister(
 		metrics.NewPrometheusCollector(m, labels, groups, clock.RealClock{}, options),
 		metrics.NewPrometheusMachineCollector(m, groups),
 	)
-	http.Handle("/metrics/cadvisor", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	http.Handle(path, promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return http.ListenAndServe(*address, nil)
 }
 
-// labels are those of the kubelet.
-func labels(c *info.ContainerInfo) map[string]string {
+// kubeletGroups are those that the kubelet has collected.
+func kubeletGroups() container.MetricSet {
+	return container.MetricSet{
+		container.CpuUsageMetrics: {}, container.MemoryUsageMetrics: {}, container.CpuLoadMetrics: {}, container.DiskIOMetrics: {},
+		container.DiskUsageMetrics: {}, container.NetworkUsageMetrics: {}, container.AppMetrics: {}, container.ProcessMetrics: {},
+		container.OOMMetrics: {}, container.PressureMetrics: {},
+	}
+}
+
+// kubeletLabels are those of the kubelet.
+func kubeletLabels(c *info.ContainerInfo) map[string]string {
 	set := map[string]string{metrics.LabelID: c.Name, metrics.LabelName: "", metrics.LabelImage: c.Spec.Image,
 		"pod": c.Spec.Labels["io.kubernetes.pod.name"], "namespace": c.Spec.Labels["io.kubernetes.pod.namespace"],
 		"container": c.Spec.Labels["io.kubernetes.container.name"]}

@@ -29,7 +29,7 @@ func makeCgroups(n int) (*cgroups, error) {
 		return c, err
 	}
 	for _, point := range points {
-		if err := c.mkdir(point + parent); err != nil {
+		if err := c.mkdir(point+parent, true); err != nil {
 			return c, err
 		}
 	}
@@ -41,16 +41,24 @@ func makeCgroups(n int) (*cgroups, error) {
 		c.sleepers = append(c.sleepers, sleeper)
 		for _, point := range points {
 			dir := point + parent + "/" + fmt.Sprintf("%064x", i+1)
-			if err := c.mkdir(dir); err != nil {
+			if err := c.mkdir(dir, false); err != nil {
 				return c, err
 			}
-			pid := []byte(strconv.Itoa(sleeper.Process.Pid))
-			if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), pid, 0o644); err != nil {
-				return c, fmt.Errorf("moving a process: %w", err)
+			if err := enter(dir, sleeper); err != nil {
+				return c, err
 			}
 		}
 	}
 	return c, nil
+}
+
+// enter puts a process into a cgroup.
+func enter(dir string, process *exec.Cmd) error {
+	pid := []byte(strconv.Itoa(process.Process.Pid))
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), pid, 0o644); err != nil {
+		return fmt.Errorf("moving a process: %w", err)
+	}
+	return nil
 }
 
 // hierarchies lists where cgroups are mounted: each of v1 with a controller, or
@@ -82,8 +90,8 @@ func hierarchies() ([]string, error) {
 }
 
 // mkdir makes one cgroup. Its cpuset must be told before a process can enter
-// (v1), and what is below it gets the controllers that it has (v2).
-func (c *cgroups) mkdir(dir string) error {
+// (v1). If others come below it they get the controllers that it has (v2).
+func (c *cgroups) mkdir(dir string, below bool) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("making a cgroup (as root, and remove what an earlier run has left): %w", err)
 	}
@@ -98,7 +106,7 @@ func (c *cgroups) mkdir(dir string) error {
 		}
 	}
 	controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-	if err != nil || filepath.Base(dir) != filepath.Base(parent) {
+	if err != nil || !below {
 		return nil
 	}
 	on := "+" + strings.Join(strings.Fields(string(controllers)), " +")

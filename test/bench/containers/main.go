@@ -2,6 +2,9 @@
 // it makes, each with a process that sleeps: what a scrape each 15 s costs, what
 // they hold in memory, and how old a value is when it is scraped. It needs
 // root. It prints one line a figure and exits 1 where one falls short.
+//
+// With -compare it measures nothing, but holds every series of every group to
+// cAdvisor's, on cgroups whose processes are busy.
 package main
 
 import (
@@ -36,6 +39,9 @@ type settings struct {
 func main() { os.Exit(process.Main(run)) }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == busyArgument {
+		return busy(ctx)
+	}
 	var s settings
 	flags := flag.NewFlagSet("containers", flag.ContinueOnError)
 	flags.StringVar(&s.ours, "strata-container", "bin/strata-container", "program to measure")
@@ -43,6 +49,7 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&s.duration, "duration", 5*time.Minute, "how long each number of cgroups is measured")
 	flags.DurationVar(&s.interval, "interval", 15*time.Second, "time between scrapes")
 	counts := flags.String("cgroups", "20,100,300", "numbers of cgroups, one after the other")
+	alike := flags.Bool("compare", false, "compare the series of both instead of measuring")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -58,6 +65,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("directory for logs: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if *alike {
+		return s.compare(ctx, dir)
+	}
 	report := figure.NewReporter(os.Stdout)
 	report.Note("%d cores, %s; %s of each, a scrape every %s", runtime.NumCPU(), runtime.Version(), s.duration, s.interval)
 	for _, n := range s.counts {
@@ -77,10 +87,13 @@ func (s settings) measure(ctx context.Context, report *figure.Reporter, dir stri
 	defer func() { err = errors.Join(err, made.remove()) }()
 	var programs [2]*program
 	for i, path := range []string{s.ours, s.peer} {
-		if programs[i], err = start(ctx, dir, path, i == 0); err != nil {
+		if programs[i], err = start(dir, path, "/metrics/cadvisor", i == 0); err != nil {
 			return err
 		}
 		defer programs[i].process.Stop()
+		if err := programs[i].ready(ctx); err != nil {
+			return err
+		}
 	}
 	results, err := s.scrapeAll(ctx, programs[:])
 	if err != nil {
@@ -102,8 +115,8 @@ func (s settings) measure(ctx context.Context, report *figure.Reporter, dir stri
 	return nil
 }
 
-// start runs a program and waits until it answers.
-func start(ctx context.Context, dir, path string, ours bool) (*program, error) {
+// start runs a program.
+func start(dir, path, endpoint string, ours bool, arguments ...string) (*program, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -116,18 +129,16 @@ func start(ctx context.Context, dir, path string, ours bool) (*program, error) {
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	argument := "--listen-address=" + address
+	listen := "--listen-address=" + address
 	if ours {
-		argument = "--web.listen-address=" + address
+		listen = "--web.listen-address=" + address
 	}
-	p := &program{path: path, url: "http://" + address + "/metrics/cadvisor"}
-	if p.process, err = process.Start(dir, filepath.Base(path), path, argument); err != nil {
-		return nil, err
-	}
-	err = p.process.Await(ctx, time.Minute, func(ctx context.Context) error { _, err := p.scrape(ctx); return err })
-	if err != nil {
-		p.process.Stop()
-		return nil, err
-	}
-	return p, nil
+	p := &program{path: path, url: "http://" + address + endpoint}
+	p.process, err = process.Start(dir, filepath.Base(path), path, append(arguments, listen)...)
+	return p, err
+}
+
+// ready waits until it answers.
+func (p *program) ready(ctx context.Context) error {
+	return p.process.Await(ctx, time.Minute, func(ctx context.Context) error { _, err := p.scrape(ctx); return err })
 }

@@ -34,27 +34,32 @@ type result struct {
 	cpuMillis, rss, age, oldest, took, series, containers float64
 }
 
+// get reads the endpoint.
+func (p *program) get(ctx context.Context) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", p.url, response.Status)
+	}
+	return io.ReadAll(response.Body)
+}
+
 // scrape reads the endpoint, and how old the memory of each cgroup was when
 // the answer was there.
 func (p *program) scrape(ctx context.Context) (answer, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
-	if err != nil {
-		return answer{}, err
-	}
 	begin := time.Now()
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
+	body, err := p.get(ctx)
 	if err != nil {
 		return answer{}, err
 	}
 	end := time.Now()
-	if response.StatusCode != http.StatusOK {
-		return answer{}, fmt.Errorf("%s: %s", p.url, response.Status)
-	}
 	a, err := parse(body, end)
 	a.took = end.Sub(begin)
 	return a, err
