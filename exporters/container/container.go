@@ -89,6 +89,8 @@ type Exporter struct {
 	kubelet   *body // /metrics/cadvisor
 	resource  resourceBody
 	endings   endings
+	exits     *exitAsker
+	unfollow  func() // ends the following of the runtime
 
 	// turn is held by the one who makes a pass; a channel, since those who
 	// wait for it may lose patience.
@@ -144,6 +146,8 @@ func New(o Options) (*Exporter, error) {
 	}
 	e.directory = newDirectory(e.o.Identity, o.RuntimeTimeout, runtimeWait, o.Now, e.listed)
 	e.endings.own = &e.own
+	e.exits = newExitAsker(e)
+	e.follow()
 	if s, ok := e.o.Source.(*cgroupSource); ok {
 		e.watch(s)
 	}
@@ -162,6 +166,7 @@ func (e *Exporter) watch(s *cgroupSource) {
 		ended: func(one *ending) {
 			one.cgroup.who, one.cgroup.pod = e.directory.peek(&one.cgroup)
 			e.endings.add(one)
+			e.exits.start(one)
 		},
 		unwatched: e.own.unwatched.Inc,
 	})
@@ -195,6 +200,8 @@ func (e *Exporter) Close() error {
 	if c, ok := e.o.Source.(io.Closer); ok {
 		err = c.Close()
 	}
+	e.exits.close()
+	e.unfollow()
 	return errors.Join(err, e.directory.close())
 }
 

@@ -77,32 +77,30 @@ func newCRI(endpoint, rootfs string) (*cri, error) {
 
 // connect dials the endpoint at first and when the socket that was found has
 // been replaced by another.
-func (c *cri) connect() (*grpc.ClientConn, error) {
-	path := c.endpoint
-	if path == "" {
-		var err error
+func (c *cri) connect() (conn *grpc.ClientConn, path string, err error) {
+	if path = c.endpoint; path == "" {
 		if path, err = c.find(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil && c.at == path {
-		return c.conn, nil
+		return c.conn, path, nil
 	}
 	// grpc would wait up to two minutes before it dials again.
 	again := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: minPause}
 	again.Backoff.MaxDelay = minPause
-	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err = grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(again), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
-		return nil, fmt.Errorf("container runtime at %s: %w", path, err)
+		return nil, "", fmt.Errorf("container runtime at %s: %w", path, err)
 	}
 	if c.conn != nil {
 		_ = c.conn.Close() // its socket is gone
 	}
 	c.conn, c.at = conn, path
-	return conn, nil
+	return conn, path, nil
 }
 
 // find gives the first of the well-known sockets that is there.
@@ -129,7 +127,7 @@ func (c *cri) Close() error {
 
 // Containers implements Identity.
 func (c *cri) Containers(ctx context.Context, known map[string]*Container) ([]*Container, error) {
-	conn, err := c.connect()
+	conn, at, err := c.connect()
 	if err != nil {
 		return nil, err
 	}
@@ -141,9 +139,9 @@ func (c *cri) Containers(ctx context.Context, known map[string]*Container) ([]*C
 	// A socket that merely happens to be there may belong to a containerd
 	// that only Docker uses, or be closed to us.
 	if c.endpoint == "" && (status.Code(err) == codes.Unimplemented || strings.Contains(err.Error(), "permission denied")) {
-		return nil, fmt.Errorf("%w that can be asked at %s: %w", ErrNoRuntime, c.at, err)
+		return nil, fmt.Errorf("%w that can be asked at %s: %w", ErrNoRuntime, at, err)
 	}
-	return nil, fmt.Errorf("container runtime at %s: %w", c.at, err)
+	return nil, fmt.Errorf("container runtime at %s: %w", at, err)
 }
 
 // listing is one list of everything.

@@ -3,6 +3,7 @@ package container
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strata-metrics/strata/internal/metric"
@@ -15,6 +16,7 @@ type ending struct {
 	complete bool   // read after its last process ended
 	run      float64
 	added    time.Time
+	exit     atomic.Pointer[exit] // nil until the runtime has told
 
 	shown map[group]time.Time // by the groups of the endpoint: when first
 }
@@ -35,6 +37,9 @@ type endings struct {
 	mu  sync.Mutex
 	all []*ending
 	own *ownMetrics
+	// codes are the exits that were told before the cgroup was gone, by the
+	// container's id.
+	codes map[string]exit
 }
 
 // add takes an ending in. Of two by one name the newer counts.
@@ -42,6 +47,7 @@ func (es *endings) add(e *ending) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	es.own.ended.Inc()
+	es.takeExit(e)
 	if !e.complete {
 		es.own.endedIncomplete.Inc()
 	}
@@ -142,14 +148,18 @@ func endedTable() []declared {
 		row("memory_peak_bytes", "bytes", "Greatest memory usage of a container that has ended."),
 		row("oom_kills", "", "Processes of a container that has ended which the kernel killed for want of memory."),
 		row("run_seconds", "seconds", "Time for which a container that has ended had run."),
+		row("exit_code", "", "Exit code of a container that has ended, as the container runtime tells it: 128 and the signal's number where a signal ended it."),
 		row("incomplete", "", "1 if a container that has ended was gone before it could be read at its end, so that its totals lack something, 0 otherwise."),
 	}
 }
 
 // totals are the values of the families of endedTable.
-func (e *ending) totals() [5]float64 {
-	v := &e.cgroup.values
-	return [5]float64{v[cpuUsage], v[memMaxUsage], v[oomKills], e.run, number(!e.complete)}
+func (e *ending) totals() [6]float64 {
+	v, code := &e.cgroup.values, math.NaN()
+	if x := e.exit.Load(); x != nil {
+		code = float64(x.code)
+	}
+	return [6]float64{v[cpuUsage], v[memMaxUsage], v[oomKills], e.run, code, number(!e.complete)}
 }
 
 // eachTotal hands over the totals that are known of a cgroup that has ended.

@@ -59,6 +59,13 @@ type directory struct {
 	// pause what lies between such lists.
 	retry time.Time
 	pause time.Duration
+
+	// news were told while a list was under way, leaving is when the runtime
+	// forgot what is still known, and missed says that something may have
+	// happened untold, see follow.go.
+	news    []*Container
+	leaving map[string]time.Time
+	missed  bool
 }
 
 func newDirectory(source Identity, timeout, wait time.Duration, now func() time.Time, report func(error)) *directory {
@@ -143,6 +150,9 @@ func (d *directory) needed(ids []string) bool {
 	if d.failed != nil || d.absent {
 		return again
 	}
+	if d.missed {
+		return true
+	}
 	for _, id := range ids {
 		switch {
 		case d.byID[id] != nil:
@@ -160,7 +170,7 @@ func (d *directory) needed(ids []string) bool {
 func (d *directory) launch(ids []string) *flight {
 	ctx, cancel := context.WithTimeout(context.Background(), d.timeout)
 	f := &flight{done: make(chan struct{}), cancel: cancel}
-	d.flight = f
+	d.flight, d.missed = f, false
 	known := d.byID
 	go func() {
 		defer close(f.done)
@@ -171,6 +181,7 @@ func (d *directory) launch(ids []string) *flight {
 		defer d.mu.Unlock()
 		d.flight, d.asked = nil, true
 		d.take(all, ids, err)
+		d.catchUp()
 	}()
 	return f
 }

@@ -211,6 +211,8 @@ type fakeCRI struct {
 	err        error
 	hang       chan struct{} // answers wait for it to close
 	lists      int
+	statuses   map[string]*runtimeapi.ContainerStatus
+	events     chan *runtimeapi.ContainerEventResponse // nil: it has none
 }
 
 func newFakeCRI(t testing.TB) *fakeCRI {
