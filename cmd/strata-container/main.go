@@ -22,11 +22,20 @@ func main() {
 	os.Exit(serve.Main(name, os.Args[1:], os.Stderr, run))
 }
 
+// The sockets by default, by cAdvisor's names.
+const (
+	dockerSocket = "unix:///var/run/docker.sock"
+	podmanSocket = "unix:///var/run/podman/podman.sock"
+)
+
 // flags are those that only this program has. Where cAdvisor has a flag for it,
 // the name is cAdvisor's.
 type flags struct {
 	options     container.Options
 	containerd  string
+	docker      string
+	podman      string
+	env         [2]string // the flag and its older name
 	storeLabels string
 	labels      string
 	enable      string
@@ -46,12 +55,20 @@ func (f *flags) declare(app *kingpin.Application) {
 		Default("").StringVar(&f.options.RuntimeEndpoint)
 	app.Flag("containerd", "The same as --container-runtime-endpoint, by cAdvisor's name.").
 		Default("").StringVar(&f.containerd)
+	app.Flag("docker", "Socket of Docker, as unix:///PATH. The default one is looked for under /run of --path.rootfs. Empty or none means that Docker is not asked.").
+		Default(dockerSocket).StringVar(&f.docker)
+	app.Flag("podman", "Socket of podman, as unix:///PATH, and the same for it. Those of users (rootless) are looked for below run/user of --path.rootfs.").
+		Default(podmanSocket).StringVar(&f.podman)
 	app.Flag("container-runtime-timeout", "How long one listing of the container runtime may take. A scrape waits 2s for it and then shows what is known.").
 		Default("10s").DurationVar(&f.options.RuntimeTimeout)
 	app.Flag("store_container_labels", "Show the containers' own labels at /metrics, as container_label_NAME.").
 		Default("true").EnumVar(&f.storeLabels, "true", "false")
 	app.Flag("whitelisted_container_labels", "With --store_container_labels=false: labels to show all the same, separated by commas.").
 		Default("").StringVar(&f.labels)
+	app.Flag("env_metadata_whitelist", "Beginnings of the names of environment variables to show of containers of Docker and podman at /metrics, as container_env_NAME, separated by commas.").
+		Default("").StringVar(&f.env[0])
+	app.Flag("docker_env_metadata_whitelist", "The same, by its older name.").
+		Default("").StringVar(&f.env[1])
 	app.Flag("enable_metrics", "Groups of metrics to show and no others, separated by commas. If set, --disable_metrics does not count.").
 		Default("").StringVar(&f.enable)
 	app.Flag("disable_metrics", "Groups of metrics not to show, separated by commas. It takes the place of the default list.").
@@ -73,13 +90,33 @@ func (f *flags) finish() error {
 	if f.options.RuntimeTimeout <= 0 {
 		return fmt.Errorf("--container-runtime-timeout must be above 0, not %s", f.options.RuntimeTimeout)
 	}
+	f.options.DockerEndpoint, f.options.PodmanEndpoint = endpoint(f.docker, dockerSocket), endpoint(f.podman, podmanSocket)
 	f.options.NoContainerLabels = f.storeLabels == "false"
-	for label := range strings.SplitSeq(f.labels, ",") {
-		if label = strings.TrimSpace(label); label != "" {
-			f.options.ContainerLabels = append(f.options.ContainerLabels, label)
+	f.options.ContainerLabels, f.options.Env = listOf(f.labels), listOf(strings.Join(f.env[:], ","))
+	return nil
+}
+
+// endpoint makes the option of a flag: the default one is looked for.
+func endpoint(flag, byDefault string) string {
+	switch flag {
+	case byDefault:
+		return ""
+	case "":
+		return container.NoEndpoint
+	default:
+		return flag
+	}
+}
+
+// listOf splits a list with commas.
+func listOf(text string) []string {
+	var all []string
+	for one := range strings.SplitSeq(text, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			all = append(all, one)
 		}
 	}
-	return nil
+	return all
 }
 
 func run(ctx context.Context, args []string) (err error) {

@@ -69,6 +69,17 @@ func TestFlagsMakeOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, f.options.Groups)
 	require.Equal(t, "/host", f.options.Rootfs)
+	require.Empty(t, f.options.DockerEndpoint)
+
+	f = &flags{}
+	app = kingpin.New("t", "")
+	f.declare(app)
+	_, err = app.Parse([]string{"--docker=", "--podman=/p.sock", "--docker_env_metadata_whitelist=APP_,TIER"})
+	require.NoError(t, err)
+	require.NoError(t, f.finish())
+	require.Equal(t, container.NoEndpoint, f.options.DockerEndpoint)
+	require.Equal(t, "/p.sock", f.options.PodmanEndpoint)
+	require.Equal(t, []string{"APP_", "TIER"}, f.options.Env)
 }
 
 // The program serves this machine's containers until its context ends.

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 		var names, texts []string
 		if c.who != nil {
 			image, name = c.who.Image, c.who.Name
-			names, texts = e.containerLabels(c.who.Labels)
+			names, texts = e.containerLabels(c.who)
 		}
 		values = append(values[:0], c.ID, image, name)
 		e.cadvisor.each(c, func(row *shownFamily, v float64, _ time.Time, extra []string) {
@@ -127,7 +128,8 @@ const containerLabelPrefix = "container_label_"
 
 // containerLabels gives the labels to show of a container's own. Of several
 // that become one name the first in the order of the alphabet stays.
-func (e *Exporter) containerLabels(labels map[string]string) (names, values []string) {
+func (e *Exporter) containerLabels(who *Container) (names, values []string) {
+	labels := who.Labels
 	keys := make([]string, 0, len(labels))
 	for key := range labels {
 		if !e.o.NoContainerLabels || slices.Contains(e.o.ContainerLabels, key) {
@@ -139,6 +141,14 @@ func (e *Exporter) containerLabels(labels map[string]string) (names, values []st
 		name := containerLabelPrefix + metric.SanitizeName(key)
 		if !slices.Contains(names, name) {
 			names, values = append(names, name), append(values, labels[key])
+		}
+	}
+	if e.o.NoContainerLabels {
+		return names, values
+	}
+	for _, key := range slices.Sorted(maps.Keys(who.Env)) {
+		if name := "container_env_" + metric.SanitizeName(key); !slices.Contains(names, name) {
+			names, values = append(names, name), append(values, who.Env[key])
 		}
 	}
 	return names, values

@@ -40,6 +40,10 @@ type Options struct {
 	// unix:///run/containerd/containerd.sock. Empty means the first of the
 	// well-known ones under Rootfs, and none when there is none.
 	RuntimeEndpoint string
+	// DockerEndpoint and PodmanEndpoint are the sockets of Docker and podman, as
+	// unix:///run/docker.sock, or NoEndpoint. Empty means the well-known one
+	// under Rootfs, if it is there.
+	DockerEndpoint, PodmanEndpoint string
 	// RuntimeTimeout bounds one listing of the runtime; 0 means 10 s. A
 	// scrape waits for it no longer than 2 s.
 	RuntimeTimeout time.Duration
@@ -51,6 +55,9 @@ type Options struct {
 	// for those in ContainerLabels.
 	NoContainerLabels bool
 	ContainerLabels   []string
+	// Env are the beginnings of the names of environment variables that are
+	// shown of containers of Docker and podman, unless NoContainerLabels.
+	Env []string
 	// Registry gets metrics of the exporter itself. nil means none.
 	Registry prometheus.Registerer
 	// Gatherer is written behind /metrics. nil means nothing.
@@ -90,6 +97,8 @@ type Exporter struct {
 	resource  resourceBody
 	endings   endings
 	exits     *exitAsker
+	runtimes  *runtimes
+	answers   answers
 	unfollow  func() // ends the following of the runtime
 
 	// turn is held by the one who makes a pass; a channel, since those who
@@ -144,7 +153,10 @@ func New(o Options) (*Exporter, error) {
 			return nil, err
 		}
 	}
-	e.directory = newDirectory(e.o.Identity, o.RuntimeTimeout, runtimeWait, o.Now, e.listed)
+	if e.runtimes, err = e.newRuntimes(); err != nil {
+		return nil, err
+	}
+	e.directory = newDirectory(e.o.Identity, o.RuntimeTimeout, runtimeWait, o.Now, func(err error) { e.answered("", err) })
 	e.endings.own = &e.own
 	e.exits = newExitAsker(e)
 	e.follow()
@@ -158,13 +170,17 @@ func New(o Options) (*Exporter, error) {
 func (e *Exporter) watch(s *cgroupSource) {
 	var err error
 	s.watcher, err = startWatcher(s, hooks{
-		exited: func(id string) {
-			if id != "" {
-				e.directory.learn(id) // while the runtime still knows it
+		exited: func(c *Cgroup) {
+			if c.containerID != "" {
+				e.directoryOf(c).learn(c.containerID) // while the runtime still knows it
 			}
 		},
 		ended: func(one *ending) {
-			one.cgroup.who, one.cgroup.pod = e.directory.peek(&one.cgroup)
+			d := e.directoryOf(&one.cgroup)
+			one.cgroup.who, one.cgroup.pod = d.peek(&one.cgroup)
+			if d != e.directory {
+				d.forget(one.cgroup.containerID)
+			}
 			e.endings.add(one)
 			e.exits.start(one)
 		},
@@ -202,7 +218,7 @@ func (e *Exporter) Close() error {
 	}
 	e.exits.close()
 	e.unfollow()
-	return errors.Join(err, e.directory.close())
+	return errors.Join(err, e.directory.close(), e.runtimes.close())
 }
 
 // Handler serves /metrics as cAdvisor does, without times, so that Prometheus
@@ -287,21 +303,18 @@ func (e *Exporter) take(ctx context.Context, want group, readers []group) (*snap
 	}
 	e.own.readErrors.Add(float64(pass.Failed))
 	s := &snapshot{cgroups: e.endings.into(pass.Cgroups, readers, begin), failed: pass.Failed > 0, groups: want}
-	var ids []string
 	for i := range s.cgroups {
 		s.kubepods = s.kubepods || s.cgroups[i].kubepods
-		if id := s.cgroups[i].containerID; id != "" {
-			ids = append(ids, id)
-		}
 	}
-	who := e.directory.lookup(ctx, ids)
-	s.failed = s.failed || who.failed != nil
-	unknown := s.identify(who)
+	who := e.lookup(ctx, s.cgroups)
+	whoFailed := who.anyFailed()
+	s.failed = s.failed || whoFailed != nil
+	unknown := s.identify(&who)
 	e.own.unidentified.Set(float64(unknown))
 	failed, err := e.readNetworks(s, want)
 	s.failed = s.failed || failed > 0
 	e.own.readErrors.Add(float64(failed))
-	e.logTrouble(errors.Join(who.failed, pass.Err, err), pass.Failed+failed)
+	e.logTrouble(errors.Join(whoFailed, pass.Err, err), pass.Failed+failed)
 	s.taken = e.o.Now()
 	e.own.duration.Set(s.taken.Sub(begin).Seconds())
 	return s, nil
@@ -310,19 +323,20 @@ func (e *Exporter) take(ctx context.Context, want group, readers []group) (*snap
 // identify tells each cgroup who runs in it, and leaves out those of which the
 // runtime must know but that it has not told of yet: a container is shown under
 // its full name from the first or not at all.
-func (s *snapshot) identify(who view) (unknown int) {
+func (s *snapshot) identify(who *views) (unknown int) {
 	kept := s.cgroups[:0]
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
+		of, waits := who.viewOf(c)
 		if c.ended == nil || c.who == nil && c.pod == nil {
-			c.who, c.pod = who.byID[c.containerID], who.pods[c.podUID]
+			c.who, c.pod = of.byID[c.containerID], of.pods[c.podUID]
 		}
 		if c.who != nil && c.who.Created.After(time.Unix(0, 0)) {
 			c.values[specCreated] = float64(c.who.Created.Unix())
 		}
 		switch {
-		case who.absent, c.who != nil, c.pod != nil:
-		case c.podUID != "", c.containerID != "" && (c.kubepods || who.failed != nil):
+		case of.absent, c.who != nil, c.pod != nil:
+		case c.podUID != "", c.containerID != "" && (c.kubepods || waits):
 			unknown++
 			continue
 		}
@@ -340,20 +354,6 @@ func (e *Exporter) logTrouble(err error, files int) {
 	e.trouble = err != nil
 }
 
-// listed takes note of each listing of the runtime.
-func (e *Exporter) listed(err error) {
-	switch {
-	case errors.Is(err, ErrNoRuntime):
-		e.own.runtimeUp.Set(0)
-		e.o.Logger.Debug("showing containers by their cgroups alone", "reason", err)
-	case err != nil:
-		e.own.runtimeUp.Set(0)
-		e.own.runtimeErrors.Inc()
-	default:
-		e.own.runtimeUp.Set(1)
-	}
-}
-
 // ownMetrics are about the exporter itself.
 type ownMetrics struct {
 	readErrors, runtimeErrors         prometheus.Counter
@@ -367,13 +367,13 @@ func newOwnMetrics(r prometheus.Registerer) (ownMetrics, error) {
 		readErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "strata_container_read_errors_total",
 			Help: "Files and directories of cgroups and processes that could not be read or made no sense."}),
 		runtimeErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "strata_container_runtime_errors_total",
-			Help: "Listings of the container runtime that failed."}),
+			Help: "Listings of container runtimes that failed."}),
 		unidentified: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_unidentified",
 			Help: "Cgroups of pods and containers that are not shown, since the container runtime has not told whose they are."}),
 		duration: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_pass_duration_seconds",
 			Help: "Time that the last pass over the cgroups took."}),
 		runtimeUp: prometheus.NewGauge(prometheus.GaugeOpts{Name: "strata_container_runtime_up",
-			Help: "1 if the container runtime answered the last time it was asked, 0 otherwise."}),
+			Help: "1 if each container runtime that is there answered the last time it was asked, 0 otherwise."}),
 	}
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "strata_container_" + name, Help: help})

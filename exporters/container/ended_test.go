@@ -210,7 +210,7 @@ func testWatcher(t *testing.T, g *realGroups, procfs, cgroupfs string) {
 	budget := s.budget.Load()
 	exited, ended := make(chan string, 100), make(chan *ending, 100)
 	s.watcher, err = startWatcher(s, hooks{
-		exited: func(id string) { exited <- id }, unwatched: func() {},
+		exited: func(c *Cgroup) { exited <- c.containerID }, unwatched: func() {},
 		ended: func(e *ending) {
 			if strings.HasPrefix(e.cgroup.ID, g.id+"/") {
 				ended <- e

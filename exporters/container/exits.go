@@ -46,7 +46,7 @@ func newExitAsker(e *Exporter) *exitAsker {
 
 // exitCode asks the runtime how the container of a cgroup ended.
 func (e *Exporter) exitCode(ctx context.Context, c *Cgroup) (code int, ended bool, err error) {
-	if x, ok := e.o.Identity.(exiter); ok {
+	if x, ok := e.directoryOf(c).source.(exiter); ok {
 		return x.ExitCode(ctx, c.containerID)
 	}
 	return 0, false, errForgotten

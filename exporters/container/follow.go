@@ -74,12 +74,20 @@ func (d *directory) told(c change) {
 		return // the first list has it too
 	}
 	if d.byID[c.deleted] != nil {
-		if d.leaving == nil {
-			d.leaving = map[string]time.Time{}
-		}
-		d.leaving[c.deleted] = d.now()
+		d.leave(c.deleted, d.now())
 	}
 	d.merge(c.made)
+}
+
+// leave notes when a container was last known to be there. It is called with mu
+// held.
+func (d *directory) leave(id string, at time.Time) {
+	if d.leaving == nil {
+		d.leaving = map[string]time.Time{}
+	}
+	if _, ok := d.leaving[id]; !ok || at.IsZero() {
+		d.leaving[id] = at
+	}
 }
 
 // merge makes containers known beside those that are, and forgets those that

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 )
@@ -17,15 +18,19 @@ type Container struct {
 	Namespace, Pod, UID, Container string
 	Image                          string
 	Labels                         map[string]string
+	Env                            map[string]string // that is to be shown, by name in lower case
 	Created                        time.Time
-	PID                            int // of a sandbox as the runtime sees it; 0 if unknown
+	PID                            int  // of a process in it as the runtime sees it; 0 if unknown
+	Network                        bool // it has a network of its own, as sandboxes have
 }
 
-// Identity tells what runs in the cgroups. It is implemented for CRI.
+// Identity tells what runs in the cgroups. It is implemented for CRI, and for
+// Docker and podman.
 type Identity interface {
-	// Containers lists all that the runtime knows. known gives what an
-	// earlier list said, so that what cannot change need not be asked again.
-	// It must end soon after its context.
+	// Containers lists all that the runtime knows, or at least those in known:
+	// it gives what an earlier list said, so that what cannot change need not be
+	// asked again, and nil for those that are wanted. A list beside an error
+	// counts, but lacks something. It must end soon after its context.
 	Containers(ctx context.Context, known map[string]*Container) ([]*Container, error)
 	// Close ends the connection.
 	Close() error
@@ -51,6 +56,7 @@ type directory struct {
 	asked  bool                  // a list has ended
 	absent bool                  // the last list said ErrNoRuntime
 	failed error                 // of the last list
+	since  time.Time             // when lists began to fail
 	flight *flight               // the list under way, or nil
 
 	// unknown are the containers that the last good list did not have.
@@ -91,6 +97,8 @@ type view struct {
 	pods   map[string]*Container
 	absent bool  // no runtime: cgroups alone are all there is
 	failed error // why the view may lack what the runtime knows
+
+	failedSince time.Time
 }
 
 // errPending says that a list takes longer than a scrape can wait.
@@ -116,9 +124,9 @@ func (d *directory) lookup(ctx context.Context, ids []string) view {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	v := view{byID: d.byID, pods: d.pods, absent: d.absent, failed: d.failed}
+	v := view{byID: d.byID, pods: d.pods, absent: d.absent, failed: d.failed, failedSince: d.since}
 	if d.flight != nil && v.failed == nil {
-		v.failed = errPending
+		v.failed, v.failedSince = errPending, d.now()
 	}
 	return v
 }
@@ -172,6 +180,17 @@ func (d *directory) launch(ids []string) *flight {
 	f := &flight{done: make(chan struct{}), cancel: cancel}
 	d.flight, d.missed = f, false
 	known := d.byID
+	for i, id := range ids {
+		if i == 0 {
+			known = maps.Clone(known)
+		}
+		if known == nil {
+			known = map[string]*Container{}
+		}
+		if known[id] == nil {
+			known[id] = nil
+		}
+	}
 	go func() {
 		defer close(f.done)
 		defer cancel()
@@ -189,6 +208,9 @@ func (d *directory) launch(ids []string) *flight {
 // take keeps a list that was made for ids. After an error the last one stays.
 // It is called with mu held.
 func (d *directory) take(all []*Container, ids []string, err error) {
+	if d.failed == nil {
+		d.since = d.now()
+	}
 	d.absent, d.failed = errors.Is(err, ErrNoRuntime), err
 	switch {
 	case d.absent:
@@ -204,6 +226,8 @@ func (d *directory) take(all []*Container, ids []string, err error) {
 		if len(d.unknown) == 0 {
 			d.pause = minPause
 		}
+	case all != nil:
+		d.byID, d.pods = index(all)
 	}
 	d.pause = max(d.pause, minPause)
 	d.retry = d.now().Add(d.pause)

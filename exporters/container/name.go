@@ -45,10 +45,11 @@ const idLength = 64
 
 // containerIDOf finds a container id in the last part of a path: it may follow
 // a prefix (cri-containerd-, crio-, docker-) and precede .scope. The cgroup of
-// CRI-O's monitor of a container (crio-conmon-<id>.scope) is not its cgroup.
+// the monitor of a container (crio-conmon-<id>.scope, libpod-conmon-<id>.scope) is
+// not its cgroup.
 func containerIDOf(base string) string {
 	base = strings.TrimSuffix(base, ".scope")
-	if len(base) < idLength || strings.HasPrefix(base, "crio-conmon-") {
+	if len(base) < idLength || strings.HasPrefix(base, "crio-conmon-") || strings.HasPrefix(base, "libpod-conmon-") {
 		return ""
 	}
 	prefix, id := base[:len(base)-idLength], base[len(base)-idLength:]

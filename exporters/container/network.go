@@ -20,7 +20,7 @@ func (e *Exporter) readNetworks(s *snapshot, want group) (failed int, err error)
 		case c.ended != nil:
 		case c.ID == "/":
 			r.readNetwork(e.o.Procfs, "1", c, want, e.o.Now)
-		case c.who != nil && c.who.Sandbox:
+		case c.who != nil && (c.who.Sandbox || c.who.Network):
 			if pid := r.sandboxPID(e.o.Procfs, c); pid > 0 {
 				r.readNetwork(e.o.Procfs, strconv.Itoa(pid), c, want, e.o.Now)
 			}

@@ -74,7 +74,7 @@ func (e *Exporter) CollectResource(ctx context.Context, b *metric.Batch) error {
 		case c.ended != nil: // as the kubelet; who scales by it looks at what runs
 		case c.ID == "/":
 			r.node.add(b, c)
-		case c.who != nil && !c.who.Sandbox && newest[keyOf(c)] == c:
+		case c.who != nil && !c.who.Sandbox && c.who.Pod != "" && newest[keyOf(c)] == c:
 			labels := []string{c.who.Container, c.who.Pod, c.who.Namespace}
 			r.container.add(b, c, labels...)
 			if limit := c.values[specSwap]; !math.IsNaN(limit) && !math.IsInf(limit, 1) {
@@ -109,7 +109,7 @@ func (s *snapshot) newest() map[key]*Cgroup {
 	}
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
-		if c.ended != nil || c.pod == nil && (c.who == nil || c.who.Sandbox) {
+		if c.ended != nil || c.pod == nil && (c.who == nil || c.who.Sandbox || c.who.Pod == "") {
 			continue
 		}
 		if old := out[keyOf(c)]; old == nil || made(old).Before(made(c)) {

@@ -37,7 +37,7 @@ type watcher struct {
 
 // hooks are who is told by a watcher, in its goroutine.
 type hooks struct {
-	exited    func(containerID string) // the last process; its cgroup is there
+	exited    func(*Cgroup) // the last process; its cgroup is there
 	ended     func(*ending)
 	unwatched func() // a cgroup is not watched, as there are too many
 }

@@ -127,7 +127,7 @@ func (w *watcher) leaderEnded(x *watched) {
 func (w *watcher) readEnd(x *watched) {
 	x.final = w.readLast(x) || x.final // which entered takes back
 	if x.final {
-		w.hooks.exited(x.last.containerID)
+		w.hooks.exited(x.last)
 	}
 	if p := w.byRel[parentRel(x.rel)]; p != nil && p.rel != "" && p.leader < 0 {
 		p.final = w.readLast(p) || p.final
