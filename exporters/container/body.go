@@ -24,6 +24,9 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 	}
 	b.Add(e.cadvisor.failed, number(s.failed))
 	e.cadvisor.addMachine(b, hardware, false)
+	if f := e.cadvisor.oomKills; f != nil {
+		e.ooms.addTo(b, f)
+	}
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]

@@ -26,7 +26,7 @@ func TestCompatibilityPage(t *testing.T) {
 	require.NoError(t, err)
 	head, _, ok := strings.Cut(string(text), tableMark)
 	require.True(t, ok, "docs/compat-container.md lacks the line %q", tableMark)
-	want := head + tableMark + "\n" + groupsTable() + "\n" + familiesTable(t) + "\n" + endedFamilies() + "\n" + impossibleTable()
+	want := head + tableMark + "\n" + groupsTable() + "\n" + familiesTable(t) + "\n" + endedFamilies() + "\n" + ownFamiliesTable() + "\n" + impossibleTable()
 	if os.Getenv("STRATA_UPDATE") != "" {
 		require.NoError(t, os.WriteFile(page, []byte(want), 0o644))
 		return
@@ -77,6 +77,15 @@ func endedFamilies() string {
 	b.WriteString("## Of containers that have ended\n\nStrata's own, at /metrics, with the labels of the container.\n\n| Family | Type | Meaning |\n|---|---|---|\n")
 	for _, row := range endedTable() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", row.name, row.typ, row.help)
+	}
+	return b.String()
+}
+
+func ownFamiliesTable() string {
+	var b strings.Builder
+	b.WriteString("## Further ones of Strata's own\n\nAt /metrics.\n\n| Family | Type | Labels of its own | Group | Meaning |\n|---|---|---|---|---|\n")
+	for _, row := range ownTable() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", row.name, row.typ, strings.Join(row.labels, ", "), row.group, row.help)
 	}
 	return b.String()
 }

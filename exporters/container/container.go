@@ -47,6 +47,8 @@ type Options struct {
 	// RuntimeTimeout bounds one listing of the runtime; 0 means 10 s. A
 	// scrape waits for it no longer than 2 s.
 	RuntimeTimeout time.Duration
+	// KernelLog is the device of the kernel's log, empty means <Rootfs>/dev/kmsg.
+	KernelLog string
 	// Sysfs is where the host's sys is mounted, empty means <Rootfs>/sys.
 	Sysfs string
 	// Groups are the groups of families to show, see SelectGroups.
@@ -99,6 +101,7 @@ type Exporter struct {
 	exits     *exitAsker
 	runtimes  *runtimes
 	answers   answers
+	ooms      ooms
 	unfollow  func() // ends the following of the runtime
 
 	// turn is held by the one who makes a pass; a channel, since those who
@@ -158,6 +161,7 @@ func New(o Options) (*Exporter, error) {
 	}
 	e.directory = newDirectory(e.o.Identity, o.RuntimeTimeout, runtimeWait, o.Now, func(err error) { e.answered("", err) })
 	e.endings.own = &e.own
+	e.openKernelLog()
 	e.exits = newExitAsker(e)
 	e.follow()
 	if s, ok := e.o.Source.(*cgroupSource); ok {
@@ -181,6 +185,7 @@ func (e *Exporter) watch(s *cgroupSource) {
 			if d != e.directory {
 				d.forget(one.cgroup.containerID)
 			}
+			e.ooms.ended(&one.cgroup, e.o.Now())
 			e.endings.add(one)
 			e.exits.start(one)
 		},
@@ -195,6 +200,7 @@ func withDefaults(o Options) Options {
 	o.Rootfs = firstOf(o.Rootfs, "/")
 	o.Procfs = firstOf(o.Procfs, filepath.Join(o.Rootfs, "proc"))
 	o.Sysfs = firstOf(o.Sysfs, filepath.Join(o.Rootfs, "sys"))
+	o.KernelLog = firstOf(o.KernelLog, filepath.Join(o.Rootfs, "dev/kmsg"))
 	o.Cgroupfs = firstOf(o.Cgroupfs, filepath.Join(o.Rootfs, "sys/fs/cgroup"))
 	if o.RuntimeTimeout == 0 {
 		o.RuntimeTimeout = 10 * time.Second
@@ -218,6 +224,7 @@ func (e *Exporter) Close() error {
 	}
 	e.exits.close()
 	e.unfollow()
+	e.ooms.close()
 	return errors.Join(err, e.directory.close(), e.runtimes.close())
 }
 
@@ -243,7 +250,7 @@ func (e *Exporter) Families() []*metric.Family {
 	for _, row := range e.cadvisor.ended {
 		all = append(all, row.family)
 	}
-	return all
+	return append(all, e.cadvisor.ownFamilies()...)
 }
 
 // lock waits for the turn.
@@ -311,6 +318,9 @@ func (e *Exporter) take(ctx context.Context, want group, readers []group) (*snap
 	s.failed = s.failed || whoFailed != nil
 	unknown := s.identify(&who)
 	e.own.unidentified.Set(float64(unknown))
+	if want&groupOOM != 0 {
+		e.ooms.pass(s.cgroups, e.whoIs, begin)
+	}
 	failed, err := e.readNetworks(s, want)
 	s.failed = s.failed || failed > 0
 	e.own.readErrors.Add(float64(failed))

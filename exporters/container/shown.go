@@ -18,9 +18,10 @@ type body struct {
 	groups   group
 	rows     []shownFamily
 	network  []shownFamily
-	labelled []shownFamily // by kind
-	machine  []shownFamily // by machineKind
-	ended    []shownFamily // as in endedTable; not cAdvisor's
+	labelled []shownFamily  // by kind
+	machine  []shownFamily  // by machineKind
+	ended    []shownFamily  // as in endedTable; not cAdvisor's
+	oomKills *metric.Family // not cAdvisor's
 	seen     *metric.Family
 	failed   *metric.Family
 	broken   *metric.Family // of the machine
@@ -67,8 +68,8 @@ func newBody(base []string, groups group) (*body, error) {
 		groups: groups,
 		rows:   d.table(table(), base, false), network: d.table(networkTable(), base, false),
 		labelled: d.table(labelledTable(), base, true), machine: d.table(machineTable(), machineLabels(), true),
-		ended: d.table(endedTable(), base, true),
-		seen:  d.family(lastSeen(), base), failed: d.family(scrapeError(), nil), broken: d.family(machineError(), nil),
+		ended: d.table(endedTable(), base, true), oomKills: d.family(oomKillsFamily(), nil),
+		seen: d.family(lastSeen(), base), failed: d.family(scrapeError(), nil), broken: d.family(machineError(), nil),
 	}
 	return b, d.err
 }
@@ -82,4 +83,13 @@ func (b *body) families() []*metric.Family {
 		}
 	}
 	return out
+}
+
+// ownTable declares the families that are not cAdvisor's, beside those of what
+// has ended.
+func ownTable() []declared { return []declared{oomKillsFamily()} }
+
+// ownFamilies lists those of them that are shown.
+func (b *body) ownFamilies() []*metric.Family {
+	return slices.DeleteFunc([]*metric.Family{b.oomKills}, func(f *metric.Family) bool { return f == nil })
 }
