@@ -41,6 +41,9 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 			values = append(values[:3], extra...)
 			b.AddExtra(row.family, v, values, names, texts)
 		})
+		if v := c.reclaimable(); e.cadvisor.reclaimable != nil && !math.IsNaN(v) {
+			b.AddExtra(e.cadvisor.reclaimable, v, values[:3], names, texts)
+		}
 		e.cadvisor.eachTotal(c, func(f *metric.Family, v float64) { b.AddExtra(f, v, values[:3], names, texts) })
 		b.AddExtra(e.cadvisor.seen, math.Floor(unixSeconds(c.At)), values[:3], names, texts)
 	}

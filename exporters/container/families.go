@@ -30,6 +30,7 @@ const (
 	memWorkingSet
 	memActiveFile
 	memInactiveFile
+	memSlab // reclaimable; NaN on cgroup v1
 	memFaults
 	memMajorFaults
 	memFaultsAll

@@ -232,7 +232,7 @@ func newKeys() keys {
 		}),
 		memory2: bytesOf(map[string]field{
 			"file": memCache, "anon": memRSS, "kernel": memKernel, "file_mapped": memMapped,
-			"active_file": memActiveFile, "inactive_file": memInactiveFile, "pgfault": memFaults, "pgmajfault": memMajorFaults,
+			"active_file": memActiveFile, "inactive_file": memInactiveFile, "slab_reclaimable": memSlab, "pgfault": memFaults, "pgmajfault": memMajorFaults,
 			"file_dirty": memDirty, "file_writeback": memWriteback, "pgscan": memScanned, "pgsteal": memStolen,
 			"workingset_refault_file": memRefaultFile, "workingset_refault_anon": memRefaultAnon,
 		}),

@@ -18,13 +18,14 @@ type body struct {
 	groups   group
 	rows     []shownFamily
 	network  []shownFamily
-	labelled []shownFamily  // by kind
-	machine  []shownFamily  // by machineKind
-	ended    []shownFamily  // as in endedTable; not cAdvisor's
-	oomKills *metric.Family // not cAdvisor's
-	seen     *metric.Family
-	failed   *metric.Family
-	broken   *metric.Family // of the machine
+	labelled []shownFamily // by kind
+	machine  []shownFamily // by machineKind
+	ended    []shownFamily // as in endedTable; not cAdvisor's
+	// oomKills and reclaimable are not cAdvisor's.
+	oomKills, reclaimable *metric.Family
+	seen                  *metric.Family
+	failed                *metric.Family
+	broken                *metric.Family // of the machine
 }
 
 // declarer makes each family once.
@@ -68,7 +69,7 @@ func newBody(base []string, groups group) (*body, error) {
 		groups: groups,
 		rows:   d.table(table(), base, false), network: d.table(networkTable(), base, false),
 		labelled: d.table(labelledTable(), base, true), machine: d.table(machineTable(), machineLabels(), true),
-		ended: d.table(endedTable(), base, true), oomKills: d.family(oomKillsFamily(), nil),
+		ended: d.table(endedTable(), base, true), oomKills: d.family(oomKillsFamily(), nil), reclaimable: d.family(reclaimableFamily(), base),
 		seen: d.family(lastSeen(), base), failed: d.family(scrapeError(), nil), broken: d.family(machineError(), nil),
 	}
 	return b, d.err
@@ -83,13 +84,4 @@ func (b *body) families() []*metric.Family {
 		}
 	}
 	return out
-}
-
-// ownTable declares the families that are not cAdvisor's, beside those of what
-// has ended.
-func ownTable() []declared { return []declared{oomKillsFamily()} }
-
-// ownFamilies lists those of them that are shown.
-func (b *body) ownFamilies() []*metric.Family {
-	return slices.DeleteFunc([]*metric.Family{b.oomKills}, func(f *metric.Family) bool { return f == nil })
 }
