@@ -321,6 +321,9 @@ func (e *Exporter) take(ctx context.Context, want group, readers []group) (*snap
 	if want&groupOOM != 0 {
 		e.ooms.pass(s.cgroups, e.whoIs, begin)
 	}
+	if want&groupDisk != 0 {
+		e.addLayers(s.cgroups, begin)
+	}
 	failed, err := e.readNetworks(s, want)
 	s.failed = s.failed || failed > 0
 	e.own.readErrors.Add(float64(failed))

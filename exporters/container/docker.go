@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// maxInspect bounds what Docker may say of one container.
-const maxInspect = 4 << 20
+// maxInspect bounds one answer of Docker, about a container or in a list of
+// thousands.
+const maxInspect = 8 << 20
 
 // docker is the Identity of Docker, and of podman, which speaks the same on its
 // socket. It asks about each container by its id, not for all there are.

@@ -23,6 +23,7 @@ type fakeDocker struct {
 	mu         sync.Mutex
 	version    string
 	containers map[string]string // what it says of each, by id
+	pages      map[string]string // what it says at other paths
 	err        int               // status of all answers, 0 for none
 	hang       chan struct{}     // answers wait for it to close
 	asked      []string          // paths
@@ -53,10 +54,15 @@ func (f *fakeDocker) set(change func(*fakeDocker)) {
 
 func (f *fakeDocker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	f.asked = append(f.asked, r.URL.Path)
+	if !strings.HasSuffix(r.URL.Path, "/info") && r.URL.RawQuery == "" { // what is asked beside the scrapes
+		f.asked = append(f.asked, r.URL.Path)
+	}
 	status, hang, version := f.err, f.hang, f.version
 	id := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v"+version+"/containers/"), "/json")
 	said, ok := f.containers[id]
+	if page, other := f.pages[r.URL.RequestURI()]; other {
+		said, ok = page, true
+	}
 	f.mu.Unlock()
 	if hang != nil {
 		select {

@@ -72,6 +72,8 @@ type directory struct {
 	news    []*Container
 	leaving map[string]time.Time
 	missed  bool
+
+	layers layers // see layers.go
 }
 
 func newDirectory(source Identity, timeout, wait time.Duration, now func() time.Time, report func(error)) *directory {
@@ -259,5 +261,6 @@ func (d *directory) close() error {
 		flight.cancel()
 		<-flight.done
 	}
+	d.layers.close()
 	return d.source.Close()
 }

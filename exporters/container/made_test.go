@@ -212,6 +212,8 @@ type fakeCRI struct {
 	hang       chan struct{} // answers wait for it to close
 	lists      int
 	statuses   map[string]*runtimeapi.ContainerStatus
+	stats      []*runtimeapi.ContainerStats            // nil: it has none
+	hangStats  bool                                    // it never tells them
 	events     chan *runtimeapi.ContainerEventResponse // nil: it has none
 }
 
