@@ -49,6 +49,7 @@ type configFile struct {
 	CustomFile    *string    `yaml:"custom_resource_state_config_file"`
 	CustomFileOld *string    `yaml:"custom_resource_config_file"`
 	ReadTimeout   *duration  `yaml:"server_read_timeout"`
+	Sparse        *bool      `yaml:"sparse_states"`
 
 	// Known, and without a meaning here.
 	Help                  *bool     `yaml:"help"`
@@ -169,6 +170,7 @@ func (c *configFile) overSingle(f *flags) {
 	lay(&f.memLimit, c.MemLimit)
 	lay(&f.memRatio, c.MemRatio)
 	lay(&f.customOnly, c.CustomOnly)
+	lay(&f.sparse, c.Sparse)
 	lay(&f.custom, c.Custom)
 	lay(&f.customFile, c.CustomFileOld)
 	lay(&f.customFile, c.CustomFile)

@@ -24,7 +24,7 @@ type flags struct {
 	unscheduled, cached, authFilter         bool
 	config, custom, customFile              string
 	continueWithout, continueWithoutCustom  bool
-	customOnly, memLimit                    bool
+	customOnly, memLimit, sparse            bool
 	memRatio                                float64
 	readTimeout                             time.Duration
 	objectLimit                             int64
@@ -47,6 +47,12 @@ func (f *flags) declare(app *kingpin.Application) {
 	f.declareLoad(app)
 	f.declareService(app)
 	f.declareCustom(app)
+	f.declareMore(app)
+}
+
+// declareMore declares what kube-state-metrics does not have.
+func (f *flags) declareMore(app *kingpin.Application) {
+	app.Flag("sparse-states", "Show of sets of states, such as kube_pod_status_phase, only the states that are: no series of 0. docs/compatibility.md says which queries need a change.").BoolVar(&f.sparse)
 }
 
 func (f *flags) declareCustom(app *kingpin.Application) {
@@ -117,6 +123,7 @@ func (f *flags) options() (kubestate.Options, error) {
 		MetricAllowlist: split(f.allow),
 		MetricDenylist:  split(f.deny),
 		MetricOptIn:     split(f.optIn),
+		SparseStates:    f.sparse,
 	}
 	if f.memRatio <= 0 || f.memRatio > 1 {
 		return o, fmt.Errorf("--auto-gomemlimit-ratio is %v; it is above 0 and at most 1", f.memRatio)

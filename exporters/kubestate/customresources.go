@@ -242,6 +242,9 @@ func (c *customs) resource(kind customKind) *Resource[*unstructured.Unstructured
 				Render: func(u U, l *Lines) {
 					series, errs := f.Series(u.Object)
 					for _, s := range series {
+						if l.sparse && f.IsStateSet() && s.Value == 0 {
+							continue
+						}
 						l.AddExtra(s.Value, nil, s.Names, s.Values)
 					}
 					if len(errs) > 0 {

@@ -101,6 +101,20 @@ kube_state_metrics_custom_resource_state_delete_events_total 1
 	})
 }
 
+// TestCustomSparseStates holds that sets of custom resources lose their zeros.
+func TestCustomSparseStates(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t, true)
+	api.put("customresourcedefinitions", definition("boats", "Boat", "Namespaced", "v1"))
+	api.put("boats", object("a", "ada", map[string]any{"status": map[string]any{"phase": "Moored"}, "spec": map[string]any{"size": int64(0)}}))
+	e := follow(t, Options{Config: api.config(), CustomResources: customConfig(t, everyKind), CustomResourcesOnly: true, SparseStates: true})
+	ready(t, e)
+	body := scrape(t, e)
+	require.Contains(t, body, `name="ada",phase="Moored"} 1`)
+	require.NotContains(t, body, `phase="Sunk"`)
+	require.Contains(t, body, `unit="m"} 0`, "a number is no state")
+}
+
 // TestCustomSelection holds that namespaces, shards and lists of families
 // select among custom resources as among all.
 func TestCustomSelection(t *testing.T) {

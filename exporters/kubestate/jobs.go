@@ -96,11 +96,12 @@ func jobFailures(j *batchv1.Job, l *Lines) {
 		}
 		known = known || slices.Contains(reasons, c.Reason)
 		for _, r := range reasons {
-			value := 0.0
-			if r == c.Reason {
-				value = 1
+			switch {
+			case r == c.Reason:
+				l.AddExtra(1, nil, reason, []string{r})
+			case !l.sparse:
+				l.AddExtra(0, nil, reason, []string{r})
 			}
-			l.AddExtra(value, nil, reason, []string{r})
 		}
 	}
 	if !known {

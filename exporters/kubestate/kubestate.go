@@ -126,7 +126,7 @@ func New(o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := settings{show: show.shows, logger: o.Logger}
+	set := settings{show: show.shows, sparse: o.SparseStates, logger: o.Logger}
 	if o.CustomResources != nil {
 		if e.customs, err = newCustoms(e, o.CustomResources, set); err != nil {
 			return nil, err

@@ -18,6 +18,7 @@ import (
 // for the next object, so a Render must not keep it.
 type Lines struct {
 	labels, annotations []pattern
+	sparse              bool // sets of states have no zeros
 
 	current *metric.Family
 	values  []string // of the labels: the object's, then the series' own
@@ -108,15 +109,22 @@ func (l *Lines) TimeIfSet(t *metav1.Time, labels ...string) {
 // States adds one series for each state there is, 1 for the one that is.
 func (l *Lines) States(is string, all ...string) {
 	for _, state := range all {
-		l.Bool(state == is, state)
+		l.State(state == is, state)
+	}
+}
+
+// State adds one state of a set: 1 or, unless sets are sparse, 0.
+func (l *Lines) State(is bool, labels ...string) {
+	if is || !l.sparse {
+		l.Bool(is, labels...)
 	}
 }
 
 // Condition adds the three states of a condition; their label is the last.
 func (l *Lines) Condition(is corev1.ConditionStatus, labels ...string) {
-	l.Bool(is == corev1.ConditionTrue, append(labels, "true")...)
-	l.Bool(is == corev1.ConditionFalse, append(labels, "false")...)
-	l.Bool(is == corev1.ConditionUnknown, append(labels, "unknown")...)
+	l.State(is == corev1.ConditionTrue, append(labels, "true")...)
+	l.State(is == corev1.ConditionFalse, append(labels, "false")...)
+	l.State(is == corev1.ConditionUnknown, append(labels, "unknown")...)
 }
 
 // Allowed adds a series of 1 with those entries of a map that the patterns

@@ -62,6 +62,9 @@ type Options struct {
 	// LabelsAllowlist and AnnotationsAllowlist say which labels and
 	// annotations become labels of kube_KIND_labels and kube_KIND_annotations.
 	LabelsAllowlist, AnnotationsAllowlist Allowlist
+	// SparseStates leaves the zeros of sets of states out: of a pod's phases
+	// only the one that it is in is shown.
+	SparseStates bool
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
 	// Registry gets the metrics about the exporter itself

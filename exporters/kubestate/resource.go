@@ -71,6 +71,7 @@ type declaration struct {
 type settings struct {
 	show                func(declaration) bool
 	labels, annotations []pattern
+	sparse              bool
 	logger              *slog.Logger
 }
 
@@ -123,7 +124,7 @@ func (r *Resource[T]) bind(set settings) *bound {
 		}
 	}
 	pool := sync.Pool{New: func() any {
-		return &Lines{labels: set.labels, annotations: set.annotations}
+		return &Lines{labels: set.labels, annotations: set.annotations, sparse: set.sparse}
 	}}
 	var told sync.Once
 	b.render = func(object runtime.Object) (*rendered, error) {

@@ -63,6 +63,9 @@ func (f *Family) Name() string { return f.name }
 // Help is what the configuration says of the family.
 func (f *Family) Help() string { return f.help }
 
+// IsStateSet says whether the series of an object are the states of a set.
+func (f *Family) IsStateSet() bool { return f.each.kind == typeStateSet }
+
 // Verbosity is from which verbosity on errors of Series are to be told; 0 is
 // always.
 func (f *Family) Verbosity() int { return f.verbosity }
