@@ -50,6 +50,7 @@ type configFile struct {
 	CustomFileOld *string    `yaml:"custom_resource_config_file"`
 	ReadTimeout   *duration  `yaml:"server_read_timeout"`
 	Sparse        *bool      `yaml:"sparse_states"`
+	Workloads     *bool      `yaml:"pod_workloads"`
 
 	// Known, and without a meaning here.
 	Help                  *bool     `yaml:"help"`
@@ -171,6 +172,7 @@ func (c *configFile) overSingle(f *flags) {
 	lay(&f.memRatio, c.MemRatio)
 	lay(&f.customOnly, c.CustomOnly)
 	lay(&f.sparse, c.Sparse)
+	lay(&f.workloads, c.Workloads)
 	lay(&f.custom, c.Custom)
 	lay(&f.customFile, c.CustomFileOld)
 	lay(&f.customFile, c.CustomFile)

@@ -24,7 +24,7 @@ type flags struct {
 	unscheduled, cached, authFilter         bool
 	config, custom, customFile              string
 	continueWithout, continueWithoutCustom  bool
-	customOnly, memLimit, sparse            bool
+	customOnly, memLimit, sparse, workloads bool
 	memRatio                                float64
 	readTimeout                             time.Duration
 	objectLimit                             int64
@@ -53,6 +53,7 @@ func (f *flags) declare(app *kingpin.Application) {
 // declareMore declares what kube-state-metrics does not have.
 func (f *flags) declareMore(app *kingpin.Application) {
 	app.Flag("sparse-states", "Show of sets of states, such as kube_pod_status_phase, only the states that are: no series of 0. docs/compatibility.md says which queries need a change.").BoolVar(&f.sparse)
+	app.Flag("pod-workloads", "Show kube_pod_workload: the Deployment, CronJob or other workload that a pod belongs to, past its ReplicaSet or Job.").BoolVar(&f.workloads)
 }
 
 func (f *flags) declareCustom(app *kingpin.Application) {
@@ -124,6 +125,7 @@ func (f *flags) options() (kubestate.Options, error) {
 		MetricDenylist:  split(f.deny),
 		MetricOptIn:     split(f.optIn),
 		SparseStates:    f.sparse,
+		PodWorkloads:    f.workloads,
 	}
 	if f.memRatio <= 0 || f.memRatio > 1 {
 		return o, fmt.Errorf("--auto-gomemlimit-ratio is %v; it is above 0 and at most 1", f.memRatio)

@@ -43,6 +43,8 @@ type Exporter struct {
 	shards  *sharding
 	auto    *autoShard // nil when the shard is given
 	customs *customs   // nil when none are asked for
+	extras  *extras
+	besides []*bound // kinds that are followed for extras alone
 	options Options
 	retry   time.Duration
 	handler http.Handler
@@ -80,7 +82,7 @@ func Families() []*metric.Family {
 			all = append(all, d.family)
 		}
 	}
-	return all
+	return append(all, addedFamilies()...)
 }
 
 // New makes an exporter; it does not talk to the API server yet. Its errors
@@ -109,8 +111,14 @@ func New(o Options) (*Exporter, error) {
 	if err := e.register(o.Registry); err != nil {
 		return nil, err
 	}
+	show, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
+	if err != nil {
+		return nil, err
+	}
+	e.extras = newExtras(o, e.shop, show.shows)
+	besides := e.extras.besides(o, chosen)
 	groups := make([]apiGroup, 0, len(chosen)+2)
-	for _, k := range chosen {
+	for _, k := range slices.Concat(chosen, besides) {
 		groups = append(groups, apiGroup{k.version(), k.addTo})
 	}
 	if o.Pod != "" {
@@ -122,10 +130,6 @@ func New(o Options) (*Exporter, error) {
 	if e.client, err = newClient(o.Config, groups); err != nil {
 		return nil, err
 	}
-	show, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
-	if err != nil {
-		return nil, err
-	}
 	set := settings{show: show.shows, sparse: o.SparseStates, logger: o.Logger}
 	if o.CustomResources != nil {
 		if e.customs, err = newCustoms(e, o.CustomResources, set); err != nil {
@@ -135,18 +139,26 @@ func New(o Options) (*Exporter, error) {
 			return nil, err
 		}
 	}
+	e.bind(chosen, besides, set)
+	e.followBesides(besides)
+	e.handler = metric.Handler(metric.HandlerOptions{
+		WriteText: e.WriteText, WriteOpenMetrics: e.WriteOpenMetrics, Logger: o.Logger,
+	})
+	return e, nil
+}
+
+// bind makes the list-watches of the chosen kinds.
+func (e *Exporter) bind(chosen, besides []kind, set settings) {
+	o := e.options
 	for _, k := range chosen {
 		set.labels, set.annotations = o.LabelsAllowlist.of(k.plural()), o.AnnotationsAllowlist.of(k.plural())
 		b := k.bind(set)
+		e.extras.watch(b, besides)
 		for _, scope := range scopes(o, b) {
 			b.sources = append(b.sources, newSource(b, scope, e.follow(e.client.groups[b.version])))
 		}
 		e.kinds = append(e.kinds, b)
 	}
-	e.handler = metric.Handler(metric.HandlerOptions{
-		WriteText: e.WriteText, WriteOpenMetrics: e.WriteOpenMetrics, Logger: o.Logger,
-	})
-	return e, nil
 }
 
 // follow is how the kinds of a group are followed.
@@ -201,7 +213,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	if e.customs != nil {
 		wait.Go(func() { e.customs.run(ctx) })
 	}
-	for _, b := range e.kinds {
+	for _, b := range slices.Concat(e.kinds, e.besides) {
 		for _, s := range b.sources {
 			wait.Go(func() { s.run(ctx, e.retry) })
 		}
@@ -264,6 +276,11 @@ func (e *Exporter) write(w io.Writer, head func(*metric.Family, []byte) []byte) 
 			segments = s.store.appendPieces(segments)
 		}
 		if b.kind(kind, segments); b.err != nil {
+			return b.err
+		}
+	}
+	for _, write := range e.extras.writers {
+		if write(b); b.err != nil {
 			return b.err
 		}
 	}

@@ -65,6 +65,9 @@ type Options struct {
 	// SparseStates leaves the zeros of sets of states out: of a pod's phases
 	// only the one that it is in is shown.
 	SparseStates bool
+	// PodWorkloads shows kube_pod_workload: the Deployment, CronJob or other
+	// workload that a pod belongs to.
+	PodWorkloads bool
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
 	// Registry gets the metrics about the exporter itself
@@ -76,7 +79,11 @@ type Options struct {
 
 // Validate finds mistakes in the options, save Config; they are ErrUsage.
 func (o Options) Validate() error {
-	if _, err := choose(o); err != nil {
+	chosen, err := choose(o)
+	if err != nil {
+		return err
+	}
+	if err := o.validateExtras(chosen); err != nil {
 		return err
 	}
 	if err := o.Shard.validate(); err != nil {
@@ -88,7 +95,7 @@ func (o Options) Validate() error {
 	if o.ObjectLimit < 0 {
 		return fmt.Errorf("%w: --object-limit is %d; it is a number of objects, or 0 for all", ErrUsage, o.ObjectLimit)
 	}
-	_, err := newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
+	_, err = newFilter(o.MetricAllowlist, o.MetricDenylist, o.MetricOptIn)
 	return err
 }
 

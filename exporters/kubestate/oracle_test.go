@@ -50,6 +50,9 @@ func TestFamiliesAreThoseOfTheField(t *testing.T) {
 	got, help := make(map[string][]string), make(map[string]string)
 	require.NoError(t, metric.Check(Families()))
 	for _, f := range Families() {
+		if slices.ContainsFunc(addedFamilies(), func(ours *metric.Family) bool { return ours.Name() == f.Name() }) {
+			continue
+		}
 		spec := f.Spec()
 		require.NotEmpty(t, spec.Help)
 		help[f.Name()] = spec.Help

@@ -26,6 +26,7 @@ type rendered struct {
 	version string
 	packed  []byte   // S2, which costs less than to render
 	ends    []uint32 // of each family's lines in the text
+	facts   []any    // for each watcher of the kind
 }
 
 // newRendered packs a text, by way of a buffer if it fits.

@@ -86,6 +86,8 @@ type bound struct {
 	render     func(runtime.Object) (*rendered, error)
 	sources    []*source
 	without    string // how to do without the kind, for errors
+	watchers   []watcher
+	factsOnly  bool // nothing is shown of the kind
 }
 
 func (r *Resource[T]) plural() string { return r.Plural }

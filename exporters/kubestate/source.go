@@ -60,9 +60,10 @@ func count(c *prometheus.CounterVec, err error, resource string) {
 type source struct {
 	scope
 	following
-	kind  *bound
-	state *state
-	store store
+	kind   *bound
+	state  *state
+	store  store
+	target cache.ReflectorStore // the store, or what stands before it
 }
 
 // following is how objects are followed, which all list-watches of a group of
@@ -81,6 +82,14 @@ type following struct {
 func newSource(b *bound, sc scope, f following) *source {
 	s := &source{scope: sc, following: f, kind: b, state: f.health.add(b, sc)}
 	s.store.replaced, s.store.shop = s.state.replaced, f.shop
+	s.target = &s.store
+	if len(b.watchers) > 0 {
+		seen := &observedStore{store: &s.store, facts: b.factsOnly}
+		for _, w := range b.watchers {
+			seen.observers = append(seen.observers, w.observe())
+		}
+		s.target = seen
+	}
 	// Both results exist from the start, so that a rate of errors does.
 	for _, result := range []string{"success", "error"} {
 		f.calls.list.WithLabelValues(result, b.name)
@@ -105,7 +114,7 @@ func (s *source) reflect(ctx context.Context, shard Shard, retry time.Duration) 
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return s.watch(ctx, shard, o)
 		},
-	}, nil, &s.store, cache.ReflectorOptions{
+	}, nil, s.target, cache.ReflectorOptions{
 		Name:            s.kind.name,
 		TypeDescription: s.kind.name,
 		Logger:          &silent,
@@ -173,7 +182,9 @@ func (s *source) take(object runtime.Object, shard Shard) (r *rendered, keep boo
 	if !shard.keeps(o) {
 		return nil, false, nil
 	}
-	r, err = s.kind.render(object)
+	if r, err = s.kind.render(object); err == nil {
+		r.facts = factsOf(s.kind.watchers, object)
+	}
 	return r, err == nil, err
 }
 

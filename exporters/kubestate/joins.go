@@ -1,0 +1,249 @@
+package kubestate
+
+import (
+	"slices"
+	"sync"
+	"unique"
+
+	"github.com/klauspost/compress/s2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/strata-metrics/strata/internal/metric"
+)
+
+// joins shows families of pods that need to know other objects. Of a pod it
+// keeps whom it refers to, as interned words; of the others only what is shown.
+// What a change of those changes is made anew at the next scrape.
+type joins struct {
+	kind     *bound // names the families
+	families []joined
+	shop     *workshop
+
+	mu      sync.Mutex
+	lines   Lines
+	pods    []*podTable
+	others  map[string][]*otherTable // by the plural of their kind
+	changed map[objectRef]struct{}   // other objects, since the last scrape
+}
+
+// joined is a family of pods, and what makes the series of one.
+type joined struct {
+	family *metric.Family
+	render func(key, podFacts, *Lines)
+}
+
+// objectRef is an object that a pod refers to.
+type objectRef struct {
+	plural string
+	key    key
+}
+
+// ref is an owner.
+type ref struct{ kind, name string }
+
+// podFacts are what is kept of a pod.
+type podFacts struct {
+	owner unique.Handle[ref] // its controller
+	node  unique.Handle[string]
+	// workload is the last that owner was found to belong to. It stays when
+	// what the answer came from is gone, as that of a Job may be before its
+	// pods.
+	workload unique.Handle[ref]
+}
+
+func newJoins(shop *workshop) *joins {
+	return &joins{
+		kind: &bound{name: "pods"}, shop: shop,
+		others: make(map[string][]*otherTable), changed: make(map[objectRef]struct{}),
+	}
+}
+
+// add takes a family, if it is shown.
+func (j *joins) add(show func(declaration) bool, family *metric.Family, render func(key, podFacts, *Lines)) {
+	if show(declaration{family: family}) {
+		j.kind.families = append(j.kind.families, family)
+		j.families = append(j.families, joined{family, render})
+	}
+}
+
+// podTable has the pods of one list-watch.
+type podTable struct {
+	joins *joins
+	pods  map[key]podFacts
+	store store
+}
+
+// pods watches pods.
+func (j *joins) watchPods() watcher {
+	return watcher{
+		facts: func(o runtime.Object) any { return podFactsOf(o.(*corev1.Pod)) },
+		observe: func() observer {
+			t := &podTable{joins: j, pods: make(map[key]podFacts)}
+			t.store.shop = j.shop
+			j.pods = append(j.pods, t)
+			return t
+		},
+	}
+}
+
+func podFactsOf(p *corev1.Pod) podFacts {
+	f := podFacts{node: unique.Make(p.Spec.NodeName), owner: unique.Make(ref{})}
+	if c := metav1.GetControllerOfNoCopy(p); c != nil {
+		f.owner = unique.Make(ref{c.Kind, c.Name})
+	}
+	return f
+}
+
+func (t *podTable) seen(k key, facts any) {
+	t.joins.mu.Lock()
+	defer t.joins.mu.Unlock()
+	is, was := facts.(podFacts), t.pods[k]
+	t.joins.resolve(k, &is, was)
+	t.pods[k] = is
+	if is != was {
+		t.store.put(t.joins.render(k, is))
+	}
+}
+
+func (t *podTable) gone(k key, _ any) {
+	t.joins.mu.Lock()
+	defer t.joins.mu.Unlock()
+	delete(t.pods, k)
+	t.store.take(k)
+}
+
+func (t *podTable) listed(all []observed) {
+	t.joins.mu.Lock()
+	defer t.joins.mu.Unlock()
+	was := t.pods
+	t.pods = make(map[key]podFacts, len(all))
+	list := make([]any, len(all))
+	for i, o := range all {
+		is := o.facts.(podFacts)
+		t.joins.resolve(o.key, &is, was[o.key])
+		t.pods[o.key] = is
+		list[i] = t.joins.render(o.key, is)
+	}
+	_ = t.store.Replace(list, "") // it is wrong only about what was not rendered
+}
+
+// render makes the lines of a pod.
+func (j *joins) render(k key, facts podFacts) *rendered {
+	l := &j.lines
+	l.open([]string{k.namespace, k.name})
+	for _, f := range j.families {
+		l.family(f.family, func() { f.render(k, facts, l) })
+	}
+	l.packed = slices.Grow(l.packed[:0], s2.MaxEncodedLen(len(l.text)))
+	return newRendered(k, "", l.text, slices.Clone(l.ends), l.packed)
+}
+
+// flush makes anew what the other objects have changed.
+func (j *joins) flush() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.changed) == 0 {
+		return
+	}
+	for _, t := range j.pods {
+		for k, facts := range t.pods {
+			if !j.touched(k, facts) {
+				continue
+			}
+			j.resolve(k, &facts, facts)
+			t.pods[k] = facts
+			t.store.put(j.render(k, facts))
+		}
+	}
+	clear(j.changed)
+}
+
+// touched says whether something that a pod refers to has changed.
+func (j *joins) touched(k key, facts podFacts) bool {
+	for _, r := range refsOf(k, facts) {
+		if _, ok := j.changed[r]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// refsOf are the objects that a pod refers to.
+func refsOf(k key, facts podFacts) [3]objectRef {
+	return [3]objectRef{
+		ownerRef(k, facts.owner.Value()), {"nodes", key{name: facts.node.Value()}}, {"namespaces", key{name: k.namespace}},
+	}
+}
+
+// write writes the families.
+func (j *joins) write(b *body) {
+	j.flush()
+	var segments [][]metric.Piece
+	for _, t := range j.pods {
+		segments = t.store.appendPieces(segments)
+	}
+	b.kind(j.kind, segments)
+}
+
+// otherTable has what is to be known of the objects of another list-watch: the
+// owner of each, or labels.
+type otherTable struct {
+	joins  *joins
+	plural string
+	known  map[key]any // comparable
+}
+
+// watchOthers watches the objects of another kind. Of one of which nothing is
+// to be known the facts are nil.
+func (j *joins) watchOthers(plural string, facts func(runtime.Object) any) watcher {
+	return watcher{facts: facts, observe: func() observer {
+		t := &otherTable{joins: j, plural: plural, known: make(map[key]any)}
+		j.others[plural] = append(j.others[plural], t)
+		return t
+	}}
+}
+
+// know gives what is known of an object, nil when that is nothing.
+func (j *joins) know(r objectRef) any {
+	for _, t := range j.others[r.plural] {
+		if facts := t.known[r.key]; facts != nil {
+			return facts
+		}
+	}
+	return nil
+}
+
+func (t *otherTable) seen(k key, facts any) {
+	t.joins.mu.Lock()
+	defer t.joins.mu.Unlock()
+	t.set(k, facts)
+}
+
+func (t *otherTable) set(k key, facts any) {
+	if t.known[k] == facts {
+		return
+	}
+	if t.known[k] = facts; facts == nil {
+		delete(t.known, k)
+	}
+	t.joins.changed[objectRef{t.plural, k}] = struct{}{}
+}
+
+func (t *otherTable) gone(k key, _ any) { t.seen(k, nil) }
+
+func (t *otherTable) listed(all []observed) {
+	t.joins.mu.Lock()
+	defer t.joins.mu.Unlock()
+	here := make(map[key]struct{}, len(all))
+	for _, o := range all {
+		here[o.key] = struct{}{}
+		t.set(o.key, o.facts)
+	}
+	for k := range t.known {
+		if _, ok := here[k]; !ok {
+			t.set(k, nil)
+		}
+	}
+}
