@@ -51,6 +51,7 @@ type configFile struct {
 	ReadTimeout   *duration  `yaml:"server_read_timeout"`
 	Sparse        *bool      `yaml:"sparse_states"`
 	Workloads     *bool      `yaml:"pod_workloads"`
+	Join          allowlists `yaml:"metric_join_labels"`
 
 	// Known, and without a meaning here.
 	Help                  *bool     `yaml:"help"`
@@ -129,6 +130,7 @@ func over(f flags, content []byte) (flags, error) {
 	}
 	lists(&f.annotations, c.Annotations)
 	lists(&f.labels, c.Labels)
+	lists(&f.join, c.Join)
 	lists(&f.allow, c.Allow)
 	lists(&f.deny, c.Deny)
 	lists(&f.optIn, c.OptIn)

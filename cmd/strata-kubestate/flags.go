@@ -30,6 +30,7 @@ type flags struct {
 	objectLimit                             int64
 	resources, namespaces, denied           []string
 	allow, deny, optIn, labels, annotations []string
+	join                                    []string
 }
 
 func (f *flags) declare(app *kingpin.Application) {
@@ -54,6 +55,8 @@ func (f *flags) declare(app *kingpin.Application) {
 func (f *flags) declareMore(app *kingpin.Application) {
 	app.Flag("sparse-states", "Show of sets of states, such as kube_pod_status_phase, only the states that are: no series of 0. docs/compatibility.md says which queries need a change.").BoolVar(&f.sparse)
 	app.Flag("pod-workloads", "Show kube_pod_workload: the Deployment, CronJob or other workload that a pod belongs to, past its ReplicaSet or Job.").BoolVar(&f.workloads)
+	app.Flag("metric-join-labels", "Labels of a pod's node and namespace to show in kube_pod_joined_labels, in the form of --metric-labels-allowlist.").
+		PlaceHolder("nodes=[topology.kubernetes.io/zone],namespaces=[team]").StringsVar(&f.join)
 }
 
 func (f *flags) declareCustom(app *kingpin.Application) {
@@ -141,6 +144,9 @@ func (f *flags) options() (kubestate.Options, error) {
 		return o, err
 	}
 	if o.AnnotationsAllowlist, err = allowlist("--metric-annotations-allowlist", f.annotations); err != nil {
+		return o, err
+	}
+	if o.JoinLabels, err = allowlist("--metric-join-labels", f.join); err != nil {
 		return o, err
 	}
 	if f.tlsConfig != "" {

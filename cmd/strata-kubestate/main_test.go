@@ -58,6 +58,9 @@ func TestMistakes(t *testing.T) {
 	f(2, "need each other", "--pod=p-0")
 	f(2, "--object-limit is -1", "--object-limit=-1")
 	f(2, "--resources=pods", "--track-unscheduled-pods")
+	f(2, "--metric-join-labels: ", "--metric-join-labels=nodes=zone")
+	f(2, `--metric-join-labels of "pods"`, "--metric-join-labels=pods=[app]")
+	f(2, "--pod-workloads shows something of pods", "--pod-workloads", "--resources=nodes")
 	f(2, "not the same", "--tls-config=a", "--web.config.file=b")
 
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
@@ -13,21 +15,46 @@ type extras struct {
 	watchers map[string][]watcher // by the plural of their kind
 	whole    map[string]string    // kinds to follow whole, and the flag they are for
 	writers  []func(*body)
+	own      []func(prometheus.Registerer) error
 }
 
 // newExtras makes what the options ask for.
 func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 	x := &extras{watchers: make(map[string][]watcher), whole: make(map[string]string)}
+	if o.PodWorkloads || len(o.JoinLabels) > 0 {
+		x.join(o, newJoins(shop), show)
+	}
+	return x
+}
+
+// join shows families of pods that need to know other objects.
+func (x *extras) join(o Options, j *joins, show func(declaration) bool) {
+	x.watchers["pods"] = append(x.watchers["pods"], j.watchPods())
 	if o.PodWorkloads {
-		j := newJoins(shop)
-		x.watchers["pods"] = append(x.watchers["pods"], j.watchPods())
 		j.addWorkloads(show)
 		for _, plural := range []string{"replicasets", "jobs"} {
 			x.need(plural, "--pod-workloads", j.ownersOf(plural))
 		}
-		x.writers = append(x.writers, j.write)
 	}
-	return x
+	if len(o.JoinLabels) > 0 {
+		cuts := newJoinCuts()
+		x.own = append(x.own, func(r prometheus.Registerer) error { return registered(r, &cuts) })
+		j.addJoinedLabels(show)
+		for plural := range o.JoinLabels {
+			x.need(plural, "--metric-join-labels", j.labelsToJoin(plural, o.JoinLabels.of(plural), &cuts))
+		}
+	}
+	x.writers = append(x.writers, j.write)
+}
+
+// register shows the metrics about the extras themselves.
+func (x *extras) register(r prometheus.Registerer) error {
+	for _, register := range x.own {
+		if err := register(r); err != nil {
+			return fmt.Errorf("registering the exporter's own metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // need watches all objects of a kind, also those that other shards show.
@@ -38,15 +65,23 @@ func (x *extras) need(plural, flag string, w watcher) {
 
 // addedFamilies are those of Families that kube-state-metrics does not have.
 func addedFamilies() []*metric.Family {
-	return []*metric.Family{podWorkload()}
+	return []*metric.Family{podWorkload(), podJoinedLabels()}
 }
 
 // validateExtras finds mistakes in the options of extras.
 func (o Options) validateExtras(chosen []kind) error {
-	if o.PodWorkloads && !slices.ContainsFunc(chosen, func(k kind) bool { return k.plural() == "pods" }) {
-		return fmt.Errorf("%w: --pod-workloads shows something of pods: add pods to --resources", ErrUsage)
+	pods := slices.ContainsFunc(chosen, func(k kind) bool { return k.plural() == "pods" })
+	for _, extra := range []struct {
+		flag  string
+		asked bool
+	}{
+		{"--pod-workloads", o.PodWorkloads}, {"--metric-join-labels", len(o.JoinLabels) > 0},
+	} {
+		if extra.asked && !pods {
+			return fmt.Errorf("%w: %s shows something of pods: add pods to --resources", ErrUsage, extra.flag)
+		}
 	}
-	return nil
+	return validateJoin(o.JoinLabels)
 }
 
 // besides are the kinds that are followed for the facts alone: those that are

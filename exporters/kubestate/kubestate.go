@@ -116,6 +116,11 @@ func New(o Options) (*Exporter, error) {
 		return nil, err
 	}
 	e.extras = newExtras(o, e.shop, show.shows)
+	if o.Registry != nil {
+		if err := e.extras.register(o.Registry); err != nil {
+			return nil, err
+		}
+	}
 	besides := e.extras.besides(o, chosen)
 	groups := make([]apiGroup, 0, len(chosen)+2)
 	for _, k := range slices.Concat(chosen, besides) {
