@@ -52,6 +52,7 @@ type configFile struct {
 	Sparse        *bool      `yaml:"sparse_states"`
 	Workloads     *bool      `yaml:"pod_workloads"`
 	Join          allowlists `yaml:"metric_join_labels"`
+	CounterSeries *int       `yaml:"counter_series_limit"`
 
 	// Known, and without a meaning here.
 	Help                  *bool     `yaml:"help"`
@@ -175,6 +176,7 @@ func (c *configFile) overSingle(f *flags) {
 	lay(&f.customOnly, c.CustomOnly)
 	lay(&f.sparse, c.Sparse)
 	lay(&f.workloads, c.Workloads)
+	lay(&f.counterSeries, c.CounterSeries)
 	lay(&f.custom, c.Custom)
 	lay(&f.customFile, c.CustomFileOld)
 	lay(&f.customFile, c.CustomFile)

@@ -31,6 +31,7 @@ type flags struct {
 	resources, namespaces, denied           []string
 	allow, deny, optIn, labels, annotations []string
 	join                                    []string
+	counterSeries                           int
 }
 
 func (f *flags) declare(app *kingpin.Application) {
@@ -57,6 +58,7 @@ func (f *flags) declareMore(app *kingpin.Application) {
 	app.Flag("pod-workloads", "Show kube_pod_workload: the Deployment, CronJob or other workload that a pod belongs to, past its ReplicaSet or Job.").BoolVar(&f.workloads)
 	app.Flag("metric-join-labels", "Labels of a pod's node and namespace to show in kube_pod_joined_labels, in the form of --metric-labels-allowlist.").
 		PlaceHolder("nodes=[topology.kubernetes.io/zone],namespaces=[team]").StringsVar(&f.join)
+	app.Flag("counter-series-limit", "How many series a family has at most that counts what happens to objects, such as kube_event_occurrences_total of --resources=events.").Default("10000").IntVar(&f.counterSeries)
 }
 
 func (f *flags) declareCustom(app *kingpin.Application) {
@@ -129,6 +131,8 @@ func (f *flags) options() (kubestate.Options, error) {
 		MetricOptIn:     split(f.optIn),
 		SparseStates:    f.sparse,
 		PodWorkloads:    f.workloads,
+
+		CounterSeriesLimit: f.counterSeries,
 	}
 	if f.memRatio <= 0 || f.memRatio > 1 {
 		return o, fmt.Errorf("--auto-gomemlimit-ratio is %v; it is above 0 and at most 1", f.memRatio)

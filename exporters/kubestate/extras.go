@@ -16,7 +16,12 @@ type extras struct {
 	whole    map[string]string    // kinds to follow whole, and the flag they are for
 	writers  []func(*body)
 	own      []func(prometheus.Registerer) error
+	drops    *prometheus.CounterVec // of tallies, nil without one
 }
+
+// defaultCounterSeries is how many series a family of counts has at most, if
+// nothing else is said.
+const defaultCounterSeries = 10_000
 
 // newExtras makes what the options ask for.
 func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
@@ -24,7 +29,27 @@ func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 	if o.PodWorkloads || len(o.JoinLabels) > 0 {
 		x.join(o, newJoins(shop), show)
 	}
+	if slices.Contains(o.Resources, "events") {
+		x.watchers["events"] = []watcher{watchEvents(x.tally(o, show, events().declarations()[0]), shop.seed)}
+	}
 	return x
+}
+
+// tally makes and shows a family that counts.
+func (x *extras) tally(o Options, show func(declaration) bool, d declaration) *tally {
+	if x.drops == nil {
+		x.drops = newTallyDrops()
+		x.own = append(x.own, func(r prometheus.Registerer) error { return registered(r, &x.drops) })
+	}
+	limit := o.CounterSeriesLimit
+	if limit == 0 {
+		limit = defaultCounterSeries
+	}
+	t := newTally(d.family, limit, &x.drops)
+	if show(d) {
+		x.writers = append(x.writers, t.write)
+	}
+	return t
 }
 
 // join shows families of pods that need to know other objects.
@@ -65,7 +90,7 @@ func (x *extras) need(plural, flag string, w watcher) {
 
 // addedFamilies are those of Families that kube-state-metrics does not have.
 func addedFamilies() []*metric.Family {
-	return []*metric.Family{podWorkload(), podJoinedLabels()}
+	return []*metric.Family{podWorkload(), podJoinedLabels(), events().declarations()[0].family}
 }
 
 // validateExtras finds mistakes in the options of extras.
@@ -80,6 +105,9 @@ func (o Options) validateExtras(chosen []kind) error {
 		if extra.asked && !pods {
 			return fmt.Errorf("%w: %s shows something of pods: add pods to --resources", ErrUsage, extra.flag)
 		}
+	}
+	if o.CounterSeriesLimit < 0 {
+		return fmt.Errorf("%w: --counter-series-limit is %d; it is a number of series, 0 means %d", ErrUsage, o.CounterSeriesLimit, defaultCounterSeries)
 	}
 	return validateJoin(o.JoinLabels)
 }
@@ -102,6 +130,7 @@ func (x *extras) besides(o Options, chosen []kind) []kind {
 // watch has a kind's objects observed, unless they are by a list-watch of its
 // own.
 func (x *extras) watch(b *bound, besides []kind) {
+	b.factsOnly = b.name == "events"
 	if !slices.ContainsFunc(besides, func(k kind) bool { return k.plural() == b.name }) {
 		b.watchers = x.watchers[b.name]
 	}

@@ -13,6 +13,7 @@ func kinds() []kind {
 		deployments(),
 		endpoints(),
 		endpointSlices(),
+		events(),
 		horizontalPodAutoscalers(),
 		ingressClasses(),
 		ingresses(),

@@ -82,7 +82,12 @@ func Families() []*metric.Family {
 			all = append(all, d.family)
 		}
 	}
-	return append(all, addedFamilies()...)
+	for _, f := range addedFamilies() {
+		if !slices.ContainsFunc(all, func(other *metric.Family) bool { return other.Name() == f.Name() }) {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // New makes an exporter; it does not talk to the API server yet. Its errors

@@ -71,6 +71,9 @@ type Options struct {
 	// JoinLabels says which labels of nodes and namespaces are shown of their
 	// pods in kube_pod_joined_labels.
 	JoinLabels Allowlist
+	// CounterSeriesLimit is how many series each family has at most that counts
+	// what happens to objects (kube_event_occurrences_total); 0 means 10,000.
+	CounterSeriesLimit int
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
 	// Registry gets the metrics about the exporter itself

@@ -190,7 +190,9 @@ func fill(t *testing.T, api *fakeAPI, path string) {
 	var dump map[string]struct{ Items []map[string]any }
 	require.NoError(t, json.NewDecoder(zip).Decode(&dump))
 	for _, plural := range Resources() {
-		require.NotEmpty(t, dump[plural].Items, plural)
+		if plural != "events" { // kube-state-metrics does not follow them
+			require.NotEmpty(t, dump[plural].Items, plural)
+		}
 		for _, o := range dump[plural].Items {
 			api.load(plural, jsonable(o).(map[string]any))
 		}
