@@ -130,6 +130,10 @@ build-bench-container: go
 bench-kubestate: build-bench-kubestate ## measure strata-kubestate on 10,000 pods, two minutes (PODS=50000)
 	bin/bench/kubestate $(if $(PODS),-pods $(PODS)) $(ARGS)
 
+.PHONY: soak-kubestate
+soak-kubestate: build-bench-kubestate ## ten minutes of 200 changes a second, broken watches and 410: memory, and no change missed (SOAK=2m)
+	bin/bench/kubestate -soak $(or $(SOAK),10m) $(if $(PODS),-pods $(PODS)) $(ARGS)
+
 .PHONY: build-bench-kubestate
 build-bench-kubestate: go
 	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/strata-kubestate

@@ -30,6 +30,7 @@ type settings struct {
 	program         string
 	pods, scrapes   int
 	watchList, keep bool
+	lasts           time.Duration // of a soak; 0 means scrapes instead
 	dir             string
 }
 
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&s.scrapes, "scrapes", 10, "scrapes of each sort")
 	flags.BoolVar(&s.watchList, "watch-list", true, "whether watches can begin with a list; without, lists come by pages")
 	flags.BoolVar(&s.keep, "keep", false, "leave both running until interrupted, for profiles at /debug/pprof of the telemetry port")
+	flags.DurationVar(&s.lasts, "soak", 0, "in place of the scrapes: for so long, 200 changes a second, broken watches and forgotten versions")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -83,11 +85,14 @@ func (s settings) measure(ctx context.Context, report *figure.Reporter) error {
 	server := &http.Server{Handler: api, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(l) }()
 	defer func() { _ = server.Close() }()
-	p, err := s.start(ctx, report, l.Addr().String())
+	p, err := s.start(ctx, report, "strata-kubestate", l.Addr().String())
 	if err != nil {
 		return err
 	}
 	defer p.process.Stop()
+	if s.lasts > 0 {
+		return s.endure(ctx, report, p, api, l.Addr().String())
+	}
 	if err := s.memory(ctx, report, p, "after the list"); err != nil {
 		return err
 	}
@@ -180,7 +185,7 @@ func (s settings) memory(ctx context.Context, report *figure.Reporter, p *progra
 }
 
 // start runs the program and waits until it has listed everything.
-func (s settings) start(ctx context.Context, report *figure.Reporter, api string) (*program, error) {
+func (s settings) start(ctx context.Context, report *figure.Reporter, name, api string) (*program, error) {
 	path, err := filepath.Abs(s.program)
 	if err != nil {
 		return nil, err
@@ -199,7 +204,7 @@ func (s settings) start(ctx context.Context, report *figure.Reporter, api string
 	base := "http://127.0.0.1:" + ports[0]
 	p := &program{url: base + "/metrics", client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	begin := time.Now()
-	p.process, err = process.Start(s.dir, "strata-kubestate", path, "--apiserver=http://"+api, "--resources=pods,replicasets,deployments,nodes",
+	p.process, err = process.Start(s.dir, name, path, "--apiserver=http://"+api, "--resources=pods,replicasets,deployments,nodes",
 		"--host=127.0.0.1", "--port="+ports[0], "--telemetry-host=127.0.0.1", "--telemetry-port="+ports[1], "--web.enable-pprof")
 	if err != nil {
 		return nil, err

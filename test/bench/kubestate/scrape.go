@@ -32,27 +32,35 @@ func (p *program) scrape(ctx context.Context, encoding string) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	took, err := p.answer(ctx, encoding)
 	if err != nil {
 		return cost{}, err
+	}
+	after, err := p.rest(ctx)
+	return cost{cpu: after - before, took: took}, err
+}
+
+// answer asks for the body, and gives how long that took.
+func (p *program) answer(ctx context.Context, encoding string) (time.Duration, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return 0, err
 	}
 	request.Header.Set("Accept-Encoding", encoding)
 	begin := time.Now()
 	response, err := p.client.Do(request)
 	if err != nil {
-		return cost{}, err
+		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	p.body.Reset()
 	if _, err := p.body.ReadFrom(response.Body); err != nil {
-		return cost{}, err
+		return 0, err
 	}
-	took := time.Since(begin)
 	if response.StatusCode != http.StatusOK {
-		return cost{}, fmt.Errorf("%s: %s", p.url, response.Status)
+		return 0, fmt.Errorf("%s: %s", p.url, response.Status)
 	}
-	after, err := p.rest(ctx)
-	return cost{cpu: after - before, took: took}, err
+	return time.Since(begin), nil
 }
 
 // rest waits until the program does nothing any more, and gives the time of the

@@ -11,10 +11,12 @@ import (
 	"strings"
 	"sync"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/streaming"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -25,17 +27,25 @@ type apiServer struct {
 	maker     *maker
 	watchList bool
 
-	mu       sync.Mutex
-	version  int
-	objects  map[string][]runtime.Object
-	watchers map[string][]chan runtime.Object
-	restarts int
+	kinds map[string]schema.GroupVersionKind
+
+	mu        sync.Mutex
+	version   int
+	objects   map[string][]runtime.Object
+	journals  map[string]*journal
+	snapshots map[string]snapshot // of the last list by pages
+	changed   chan struct{}       // closed with each change
+	restarts  int
 }
 
 func newAPIServer(pods int, watchList bool) *apiServer {
 	m := newMaker()
-	s := &apiServer{maker: m, watchList: watchList, objects: m.cluster(pods), watchers: make(map[string][]chan runtime.Object), version: 1}
-	for _, objects := range s.objects {
+	s := &apiServer{
+		maker: m, watchList: watchList, objects: m.cluster(pods), version: 1, changed: make(chan struct{}),
+		kinds: make(map[string]schema.GroupVersionKind), journals: make(map[string]*journal), snapshots: make(map[string]snapshot),
+	}
+	for plural, objects := range s.objects {
+		s.kinds[plural], s.journals[plural] = objects[0].GetObjectKind().GroupVersionKind(), newJournal()
 		for _, o := range objects {
 			s.number(o)
 		}
@@ -59,7 +69,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	plural, query := path.Base(r.URL.Path), r.URL.Query()
-	if s.objects[plural] == nil {
+	if s.journals[plural] == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -69,8 +79,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = s.watch(w, r, plural, info)
 	} else {
 		limit, _ := strconv.Atoi(query.Get("limit"))
-		from, _ := strconv.Atoi(query.Get("continue"))
-		err = s.list(w, plural, info, from, limit)
+		err = s.list(w, plural, info, query.Get("continue"), limit)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -88,16 +97,9 @@ func negotiate(r *http.Request) runtime.SerializerInfo {
 }
 
 // list writes a page.
-func (s *apiServer) list(w io.Writer, plural string, info runtime.SerializerInfo, from, limit int) error {
-	s.mu.Lock()
-	objects, version := s.objects[plural], s.version
-	end := len(objects)
-	if limit > 0 {
-		end = min(end, from+limit)
-	}
-	page := append([]runtime.Object(nil), objects[from:end]...)
-	s.mu.Unlock()
-	kind := page[0].GetObjectKind().GroupVersionKind()
+func (s *apiServer) list(w io.Writer, plural string, info runtime.SerializerInfo, from string, limit int) error {
+	page, version, next := s.page(plural, from, limit)
+	kind := s.kinds[plural]
 	kind.Kind += "List"
 	list, err := scheme.Scheme.New(kind)
 	if err != nil {
@@ -112,30 +114,53 @@ func (s *apiServer) list(w io.Writer, plural string, info runtime.SerializerInfo
 		return err
 	}
 	head.SetResourceVersion(strconv.Itoa(version))
-	if end < len(objects) {
-		head.SetContinue(strconv.Itoa(end))
-	}
+	head.SetContinue(next)
 	if h, ok := w.(http.ResponseWriter); ok {
 		h.Header().Set("Content-Type", info.MediaType)
 	}
 	return info.Serializer.Encode(list, w)
 }
 
-// watch sends changes until the client leaves.
+func status(reason metav1.StatusReason, code int32, message string) *metav1.Status {
+	return &metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+		Reason: reason, Code: code, Message: message,
+	}
+}
+
+// refuse answers with a status.
+func refuse(w http.ResponseWriter, s *metav1.Status) error {
+	w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+	w.WriteHeader(int(s.Code))
+	return json.NewEncoder(w).Encode(s)
+}
+
+// watch sends changes until the client leaves or the watch is dropped.
 func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, plural string, info runtime.SerializerInfo) error {
 	begins := r.URL.Query().Get("sendInitialEvents") == "true"
 	if begins && !s.watchList {
-		w.WriteHeader(http.StatusBadRequest)
-		return json.NewEncoder(w).Encode(metav1.Status{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
-			Reason: metav1.StatusReasonBadRequest, Code: http.StatusBadRequest, Message: "no list by watch",
-		})
+		return refuse(w, status(metav1.StatusReasonBadRequest, http.StatusBadRequest, "no list by watch"))
 	}
-	changes := make(chan runtime.Object, 1<<16)
+	version, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
+	var initial []runtime.Object
+	gone := false
 	s.mu.Lock()
-	s.watchers[plural] = append(s.watchers[plural], changes)
-	initial, version := append([]runtime.Object(nil), s.objects[plural]...), s.version
+	j := s.journals[plural]
+	cut := j.cut
+	switch {
+	case begins:
+		initial, version = append(initial, s.objects[plural]...), s.version
+	case j.gone || version < j.forgotten:
+		j.gone = false
+		j.refused++
+		gone = true
+	}
+	inside := j.refused%2 == 0
 	s.mu.Unlock()
+	expired := status(metav1.StatusReasonExpired, http.StatusGone, "too old resource version")
+	if gone && !inside {
+		return refuse(w, expired)
+	}
 	w.Header().Set("Content-Type", info.MediaType+";stream=watch")
 	w.WriteHeader(http.StatusOK)
 	encoder := streaming.NewEncoder(info.StreamSerializer.NewFrameWriter(w), info.StreamSerializer.Serializer)
@@ -146,39 +171,57 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, plural string,
 		}
 		return encoder.Encode(&metav1.WatchEvent{Type: kind, Object: runtime.RawExtension{Raw: raw}})
 	}
-	flush := http.NewResponseController(w).Flush
+	if gone { // a real API server says it in either way
+		_ = send("ERROR", expired)
+		return nil
+	}
 	if begins {
 		for _, o := range initial {
 			if send("ADDED", o) != nil {
 				return nil // the client left
 			}
 		}
-		if send("BOOKMARK", bookmark(initial[0], version)) != nil {
+		if send("BOOKMARK", s.bookmark(plural, version)) != nil {
 			return nil
 		}
 	}
+	s.follow(w, r, plural, version, cut, send)
+	return nil
+}
+
+// follow sends the changes behind a version.
+func (s *apiServer) follow(w http.ResponseWriter, r *http.Request, plural string, version int, cut <-chan struct{}, send func(string, runtime.Object) error) {
+	flush := http.NewResponseController(w).Flush
 	for {
-		if len(changes) == 0 && flush() != nil {
-			return nil
+		s.mu.Lock()
+		events, changed := append([]event(nil), s.journals[plural].after(version)...), s.changed
+		s.mu.Unlock()
+		for _, e := range events {
+			if send(e.kind, e.object) != nil {
+				return
+			}
+			version = e.version
+		}
+		if flush() != nil {
+			return
 		}
 		select {
-		case o := <-changes:
-			if send("MODIFIED", o) != nil {
-				return nil
-			}
+		case <-changed:
+		case <-cut:
+			panic(http.ErrAbortHandler) // the connection breaks in the midst
 		case <-r.Context().Done():
-			return nil
+			return
 		}
 	}
 }
 
 // bookmark ends the list that a watch began with.
-func bookmark(like runtime.Object, version int) runtime.Object {
-	o, err := scheme.Scheme.New(like.GetObjectKind().GroupVersionKind())
+func (s *apiServer) bookmark(plural string, version int) runtime.Object {
+	o, err := scheme.Scheme.New(s.kinds[plural])
 	if err != nil {
 		panic(fmt.Sprintf("a kind without a type: %v", err))
 	}
-	o.GetObjectKind().SetGroupVersionKind(like.GetObjectKind().GroupVersionKind())
+	o.GetObjectKind().SetGroupVersionKind(s.kinds[plural])
 	if m, err := meta.Accessor(o); err == nil {
 		m.SetResourceVersion(strconv.Itoa(version))
 		m.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
@@ -190,17 +233,42 @@ func bookmark(like runtime.Object, version int) runtime.Object {
 func (s *apiServer) change(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pods := s.objects["pods"]
-	for _, i := range rand.Perm(len(pods))[:n] {
-		pod, ok := pods[i].(*corev1.Pod)
-		if !ok {
-			continue
-		}
-		pods[i] = s.maker.restart(pod)
-		s.number(pods[i])
-		s.restarts++
-		for _, w := range s.watchers["pods"] {
-			w <- pods[i]
-		}
+	for _, i := range rand.Perm(len(s.objects["pods"]))[:n] {
+		s.restart(i)
 	}
+}
+
+// restart changes one pod. The lock is held.
+func (s *apiServer) restart(i int) {
+	pods := s.objects["pods"]
+	pod, ok := pods[i].(*corev1.Pod)
+	if !ok {
+		return
+	}
+	pods[i] = s.maker.restart(pod)
+	s.note("pods", "MODIFIED", pods[i])
+	s.restarts++
+}
+
+// create adds a pod to a ReplicaSet taken by chance. The lock is held.
+func (s *apiServer) create() {
+	sets := s.objects["replicasets"]
+	rs, ok := sets[rand.IntN(len(sets))].(*appsv1.ReplicaSet)
+	if !ok {
+		return
+	}
+	app := rs.OwnerReferences[0].Name
+	pod := s.maker.pod(rs, app, strings.TrimPrefix(rs.Name, app+"-"), nodeName(rand.IntN(len(s.objects["nodes"]))), s.version)
+	s.objects["pods"] = append(s.objects["pods"], pod)
+	s.note("pods", "ADDED", pod)
+}
+
+// remove deletes a pod taken by chance. The lock is held.
+func (s *apiServer) remove() {
+	pods := s.objects["pods"]
+	i, last := rand.IntN(len(pods)), len(pods)-1
+	pod := pods[i].DeepCopyObject()
+	pods[i] = pods[last]
+	s.objects["pods"] = pods[:last:last]
+	s.note("pods", "DELETED", pod)
 }
