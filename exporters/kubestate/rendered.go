@@ -27,6 +27,7 @@ type rendered struct {
 	packed  []byte   // S2, which costs less than to render
 	ends    []uint32 // of each family's lines in the text
 	facts   []any    // for each watcher of the kind
+	known   bool     // the store has these lines already, and they are not here
 }
 
 // newRendered packs a text, by way of a buffer if it fits.

@@ -24,10 +24,14 @@ type segment struct {
 type entry struct {
 	key     key
 	version string
+	sum     uint64    // of the lines that it has, or is to have
 	lines   []lines   // those in the pieces
 	fresh   *rendered // what is to come in their place; nil when nothing
 	gone    bool      // its lines are to be taken out
 }
+
+// shows says whether these lines are what the next scrape shows.
+func (o *entry) shows(sum uint64) bool { return !o.gone && o.sum == sum }
 
 // lines are those of a family that an object has any of.
 type lines struct {
@@ -192,4 +196,22 @@ func (b *builder) split(s *segment) (left, right *segment) {
 		left.pieces[i], right.pieces[i] = b.packer.Pack(b.old[:at]), b.packer.Pack(b.old[at:])
 	}
 	return left, right
+}
+
+// join makes one segment of two that stand behind each other.
+func (b *builder) join(left, right *segment) *segment {
+	s := &segment{
+		objects: slices.Concat(left.objects, right.objects),
+		pieces:  make([]metric.Piece, max(len(left.pieces), len(right.pieces))),
+	}
+	for i := range s.pieces {
+		b.old = b.old[:0]
+		for _, half := range []*segment{left, right} {
+			if i < len(half.pieces) {
+				b.old = b.packer.Unpack(b.old, &half.pieces[i])
+			}
+		}
+		s.pieces[i] = b.packer.Pack(b.old)
+	}
+	return s
 }

@@ -161,6 +161,7 @@ func (s *source) list(ctx context.Context, shard Shard, o metav1.ListOptions) (r
 		}
 		r, keep, err := s.take(o, shard)
 		if keep {
+			s.store.lighten(r)
 			page.Items = append(page.Items, r)
 		}
 		return err
@@ -211,7 +212,7 @@ func (s *source) watch(ctx context.Context, shard Shard, o metav1.ListOptions) (
 	if err != nil {
 		return nil, err
 	}
-	w := &renderedWatch{source: s, shard: shard, in: in, out: make(chan watch.Event), done: make(chan struct{})}
+	w := &renderedWatch{source: s, shard: shard, lists: o.SendInitialEvents != nil, in: in, out: make(chan watch.Event), done: make(chan struct{})}
 	go w.run(ctx)
 	return w, nil
 }
@@ -220,6 +221,7 @@ func (s *source) watch(ctx context.Context, shard Shard, o metav1.ListOptions) (
 type renderedWatch struct {
 	source *source
 	shard  Shard
+	lists  bool // what comes is still of a list, which the store gets as a whole
 	in     watch.Interface
 	out    chan watch.Event
 	done   chan struct{}
@@ -250,12 +252,26 @@ func (w *renderedWatch) run(ctx context.Context) {
 		if !keep {
 			continue
 		}
+		w.list(event)
 		select {
 		case w.out <- event:
 		case <-w.done:
 			return
 		}
 	}
+}
+
+// list takes note of an event while the watch is a list.
+func (w *renderedWatch) list(e watch.Event) {
+	if !w.lists {
+		return
+	}
+	if r, ok := e.Object.(*rendered); ok {
+		w.source.store.lighten(r)
+		return
+	}
+	m, err := meta.Accessor(e.Object)
+	w.lists = err != nil || e.Type != watch.Bookmark || m.GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true"
 }
 
 // called tells the outcome of a call, unless it is the end of the program that

@@ -33,6 +33,9 @@ func newWorkshop() *workshop {
 	return w
 }
 
+// sum is of all lines that an object is to have.
+func (w *workshop) sum(r *rendered) uint64 { return maphash.Bytes(w.seed, r.packed) }
+
 // with lends a builder.
 func (w *workshop) with(do func(*builder)) {
 	b := w.pool.Get().(*builder)
@@ -76,18 +79,27 @@ func (s *store) find(k key) (i, j int, found bool) {
 func (s *store) put(r *rendered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.insert(r)
+}
+
+// insert is put for those who hold the lock.
+func (s *store) insert(r *rendered) {
 	i, j, found := s.find(r.key)
+	sum := s.borrowed().sum(r)
+	if found {
+		o := s.segments[i].objects[j]
+		o.version = r.version
+		if !r.known && !o.shows(sum) {
+			o.sum, o.fresh, o.gone, s.segments[i].waiting = sum, r, false, true
+		}
+		return
+	}
 	if len(s.segments) == 0 {
 		s.segments = append(s.segments, &segment{})
 	}
 	g := s.segments[i]
 	g.waiting = true
-	if found {
-		o := g.objects[j]
-		o.version, o.fresh, o.gone = r.version, r, false
-		return
-	}
-	g.objects = slices.Insert(g.objects, j, &entry{key: r.key, version: r.version, fresh: r})
+	g.objects = slices.Insert(g.objects, j, &entry{key: r.key, version: r.version, sum: sum, fresh: r})
 	if len(g.objects) > 2*perSegment {
 		s.split(i)
 	}
@@ -134,6 +146,11 @@ func (s *store) Delete(object any) error {
 func (s *store) take(k key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.remove(k)
+}
+
+// remove is take for those who hold the lock.
+func (s *store) remove(k key) {
 	i, j, found := s.find(k)
 	if !found || s.segments[i].objects[j].gone {
 		return
@@ -163,12 +180,33 @@ func (s *store) Replace(list []any, _ string) error {
 	}
 	slices.SortStableFunc(all, func(a, b *rendered) int { return a.key.compare(b.key) })
 	all = slices.CompactFunc(all, func(a, b *rendered) bool { return a.key == b.key })
+	s.mu.Lock()
+	empty := len(s.segments) == 0
+	if !empty {
+		s.adopt(all)
+	}
+	s.mu.Unlock()
+	if empty {
+		s.fill(all)
+	} else {
+		s.settleEach()
+	}
+	s.tell() // first, so that what it begins to follow counts for readiness
+	if s.replaced != nil {
+		s.replaced(len(all))
+	}
+	return nil
+}
+
+// fill puts a sorted list into a store that has nothing.
+func (s *store) fill(all []*rendered) {
 	var segments []*segment
-	s.borrow().with(func(b *builder) {
+	shop := s.borrow()
+	shop.with(func(b *builder) {
 		for some := range slices.Chunk(all, perSegment) {
 			g := &segment{waiting: true}
 			for _, r := range some {
-				g.objects = append(g.objects, &entry{key: r.key, version: r.version, fresh: r})
+				g.objects = append(g.objects, &entry{key: r.key, version: r.version, sum: shop.sum(r), fresh: r})
 			}
 			b.settle(g)
 			for _, r := range some {
@@ -180,11 +218,58 @@ func (s *store) Replace(list []any, _ string) error {
 	s.mu.Lock()
 	s.segments = segments
 	s.mu.Unlock()
-	s.tell() // first, so that what it begins to follow counts for readiness
-	if s.replaced != nil {
-		s.replaced(len(all))
+}
+
+// adopt takes a sorted list in by what is other than before. The lock is held.
+func (s *store) adopt(all []*rendered) {
+	var gone []key
+	at := 0
+	for _, g := range s.segments {
+		for _, o := range g.objects {
+			for at < len(all) && all[at].key.compare(o.key) < 0 {
+				at++
+			}
+			if at == len(all) || all[at].key != o.key {
+				gone = append(gone, o.key)
+			}
+		}
 	}
-	return nil
+	for _, k := range gone {
+		s.remove(k)
+	}
+	for _, r := range all {
+		s.insert(r)
+	}
+}
+
+// settleEach is settle for those who do not hold the lock: nobody waits for
+// more than a segment.
+func (s *store) settleEach() {
+	s.borrow().with(func(b *builder) {
+		for i, more := 0, true; more; {
+			s.mu.Lock()
+			if more = i < len(s.segments); !more {
+				s.tidy(b)
+			} else if b.settle(s.segments[i]); len(s.segments[i].objects) == 0 {
+				s.segments = slices.Delete(s.segments, i, i+1)
+			} else {
+				i++
+			}
+			s.mu.Unlock()
+		}
+	})
+}
+
+// lighten lets go of the lines of an object of a list when the store has the
+// same: of most, where a list only makes up for a watch that has broken. Until
+// the list is complete, nothing else may change the store.
+func (s *store) lighten(r *rendered) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, j, found := s.find(r.key)
+	if found && s.segments[i].objects[j].shows(s.borrowed().sum(r)) {
+		r.packed, r.ends, r.known = nil, nil, true
+	}
 }
 
 // Resync has nothing to do: there is no second copy to agree with.
@@ -199,8 +284,26 @@ func (s *store) settle() {
 		for _, g := range s.segments {
 			b.settle(g)
 		}
+		s.tidy(b)
 	})
-	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool { return len(g.objects) == 0 })
+}
+
+// tidy drops the segments that have no object any more, and joins those that
+// have shrunk. None of them waits.
+func (s *store) tidy(b *builder) {
+	joined := s.segments[:0]
+	for _, g := range s.segments {
+		last := len(joined) - 1
+		switch {
+		case len(g.objects) == 0:
+		case last >= 0 && len(joined[last].objects)+len(g.objects) <= perSegment:
+			joined[last] = b.join(joined[last], g)
+		default:
+			joined = append(joined, g)
+		}
+	}
+	clear(s.segments[len(joined):])
+	s.segments = joined
 }
 
 // appendPieces appends the pieces of this moment, one list of families for

@@ -22,16 +22,22 @@ const modelFamilies = 4
 // render gives an object random lines, none in some families.
 func (m *modelled) render(r *rand.Rand, k key) *rendered {
 	families := make([]string, modelFamilies)
-	var ends []uint32
-	text := ""
 	for i := range families {
 		if n := r.IntN(4); n > 0 {
 			families[i] = strings.Repeat(fmt.Sprintf("f%d{name=%q} %d\n", i, k.name, r.IntN(3)), n)
 		}
-		text += families[i]
-		ends = append(ends, uint32(len(text)))
 	}
 	m.model[k] = families
+	return renderedOf(k, families)
+}
+
+func renderedOf(k key, families []string) *rendered {
+	var ends []uint32
+	text := ""
+	for _, lines := range families {
+		text += lines
+		ends = append(ends, uint32(len(text)))
+	}
 	return newRendered(k, "", []byte(text), ends, nil)
 }
 
@@ -68,11 +74,20 @@ func TestStoreAgainstModel(t *testing.T) {
 			switch k := random(); r.IntN(100) {
 			case 0:
 				var list []any
+				was := maps.Clone(m.model)
 				clear(m.model)
 				for range r.IntN(200) {
-					if k := random(); m.model[k] == nil {
-						list = append(list, m.render(r, k))
+					k := random()
+					if m.model[k] != nil {
+						continue
 					}
+					o := m.render(r, k)
+					if was[k] != nil && r.IntN(4) > 0 { // most are as they were
+						m.model[k] = was[k]
+						o = renderedOf(k, was[k])
+					}
+					m.store.lighten(o)
+					list = append(list, o)
 				}
 				require.NoError(t, m.store.Replace(list, ""))
 			case 1, 2, 3, 4, 5:
@@ -92,4 +107,53 @@ func TestStoreAgainstModel(t *testing.T) {
 		}
 		m.check(t)
 	}
+}
+
+// TestStoreShrinks holds that what is left of many objects stands in few
+// segments.
+func TestStoreShrinks(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	m := &modelled{model: make(map[key][]string)}
+	var list []any
+	for i := range 100 * perSegment {
+		list = append(list, m.render(r, key{"ns", fmt.Sprintf("%05d", i)}))
+	}
+	require.NoError(t, m.store.Replace(list, ""))
+	m.check(t)
+	require.Len(t, m.store.segments, 100)
+	for i, k := range slices.SortedFunc(maps.Keys(m.model), key.compare) {
+		if i%8 != 0 {
+			m.store.take(k)
+			delete(m.model, k)
+		}
+	}
+	m.check(t)
+	require.LessOrEqual(t, len(m.store.segments), 2*100/8)
+}
+
+// TestStoreKeepsWhatIsKnown holds that what changes no line makes no work, and
+// that a list that makes up for a broken watch costs what is new in it.
+func TestStoreKeepsWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	known := func(name, version string) *rendered {
+		o := renderedOf(key{"ns", name}, []string{"a{name=\"" + name + "\"} 1\n"})
+		o.version = version
+		return o
+	}
+	s := &store{}
+	require.NoError(t, s.Replace([]any{known("a", "1"), known("b", "2")}, ""))
+	require.NoError(t, s.Update(known("a", "3")))
+	require.False(t, s.segments[0].waiting)
+	require.Equal(t, "3", s.segments[0].objects[0].version)
+
+	light, other := known("a", "4"), known("b", "5")
+	s.lighten(light)
+	require.Nil(t, light.packed)
+	require.NoError(t, s.Delete(known("b", "6")))
+	s.lighten(other)
+	require.NotNil(t, other.packed, "what is to go is not known")
+	require.NoError(t, s.Replace([]any{light, other}, ""))
+	require.Equal(t, "a{name=\"a\"} 1\na{name=\"b\"} 1\n", contentOf(s.appendPieces(nil), 0))
+	require.Equal(t, "4", s.segments[0].objects[0].version)
 }
