@@ -98,8 +98,8 @@ func (r *Result) differs(kind Kind, s Sample, line string, allowed []Difference)
 }
 
 func matches(family string, where func(Sample) bool, s Sample) bool {
-	lead, any := strings.CutSuffix(family, "*")
-	return (s.Name == family || any && strings.HasPrefix(s.Name, lead)) && (where == nil || where(s))
+	lead, open := strings.CutSuffix(family, "*")
+	return (s.Name == family || open && strings.HasPrefix(s.Name, lead)) && (where == nil || where(s))
 }
 
 // rounding is how much of a value may be lost on its way through the text.
