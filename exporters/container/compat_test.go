@@ -46,6 +46,9 @@ func groupsTable() string {
 		if g == groupApp {
 			note = "no families: an application's own metrics are scraped from it"
 		}
+		if g == groupPressure {
+			note = "at /metrics/cadvisor only where the root of the cgroups has cpu.pressure, as in the kubelet"
+		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, on[g&defaultGroups != 0], on[g&kubeletGroups != 0], note)
 	}
 	return b.String()

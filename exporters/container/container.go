@@ -137,7 +137,7 @@ func New(o Options) (*Exporter, error) {
 	if e.cadvisor, err = newBody([]string{"id", "image", "name"}, o.Groups.of(defaultGroups, allGroups)); err != nil {
 		return nil, err
 	}
-	if e.kubelet, err = newBody([]string{"container", "id", "image", "name", "namespace", "pod"}, o.Groups.of(kubeletGroups, kubeletGroups)); err != nil {
+	if e.kubelet, err = newBody([]string{"container", "id", "image", "name", "namespace", "pod"}, o.kubeletGroups()); err != nil {
 		return nil, err
 	}
 	e.resource = newResourceBody()

@@ -50,6 +50,7 @@ type filesystem struct {
 
 // parseFilesystems takes out of /proc/PID/mountinfo the file systems that are
 // on a disk or in memory, each once; of several mounts of one the first counts.
+// Those that are a container's own are left out.
 func parseFilesystems(data []byte) ([]filesystem, error) {
 	var out []filesystem
 	for line := range bytes.Lines(data) {
@@ -64,6 +65,8 @@ func parseFilesystems(data []byte) ([]filesystem, error) {
 		}
 		f := filesystem{device: unescapeOctal(tail[1]), point: unescapeOctal(fields[4]), number: number}
 		switch kind := tail[0]; {
+		case (kind == "tmpfs" || kind == "overlay") && ofContainer(f.point):
+			continue
 		case kind == "tmpfs":
 			f.device = f.point // all are called tmpfs
 		case kind == "overlay":
@@ -78,6 +81,20 @@ func parseFilesystems(data []byte) ([]filesystem, error) {
 		}
 	}
 	return out, nil
+}
+
+// ofContainer tells whether a mount point is one of those that runtimes and the
+// kubelet make for each container and pod: its root, its shared memory, its
+// tokens. They come and go by the hundred and are no file systems of the host. A
+// kubelet shows those that it finds when it starts, and no others.
+func ofContainer(point string) bool {
+	for _, part := range [...]string{"/io.containerd.", "/containers/", "/docker/"} {
+		if strings.Contains(point, part) {
+			return true
+		}
+	}
+	_, pod, ok := strings.Cut(point, "/pods/")
+	return ok && strings.Contains(pod, "/volume")
 }
 
 // readFilesystems adds to the root what the host's file systems hold and what

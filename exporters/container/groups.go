@@ -3,6 +3,8 @@ package container
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -58,8 +60,21 @@ const offByDefault = groupAdvTCP | groupTopology | groupCPUSet | groupHugetlb | 
 const defaultGroups = allGroups &^ offByDefault
 
 // kubeletGroups are those that the kubelet has its cAdvisor collect.
-const kubeletGroups = groupCPU | groupMemory | groupCPULoad | groupDisk | groupDiskIO | groupNetwork | groupApp | groupProcess |
+const kubeletGroups = groupCPU | groupMemory | groupDisk | groupDiskIO | groupNetwork | groupApp | groupProcess |
 	groupOOM | groupPressure
+
+// kubeletGroups are the groups at the kubelet's endpoint. As in the kubelet
+// pressure is not among them where the kernel tells nothing of it at the root:
+// on v1, hybrid hosts, and those that were started with psi=0.
+func (o Options) kubeletGroups() group {
+	most := kubeletGroups
+	if f, err := os.Open(filepath.Join(o.Cgroupfs, "cpu.pressure")); err == nil {
+		_ = f.Close() // to open it is what tells
+	} else {
+		most &^= groupPressure
+	}
+	return o.Groups.of(most, most)
+}
 
 // networkGroups are read in the network namespace of a pod.
 const networkGroups = groupNetwork | groupTCP | groupUDP | groupAdvTCP

@@ -61,6 +61,7 @@ func newHost(t testing.TB, v2 bool) *host {
 	}
 	if v2 {
 		h.write("proc/self/mountinfo", line("", "cgroup2 cgroup2 rw"))
+		h.write("sys/fs/cgroup/cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
 	} else {
 		h.write("proc/self/mountinfo", line("cpuacct", "cgroup cgroup rw,cpuacct")+line("cpu", "cgroup cgroup rw,cpu")+
 			line("memory", "cgroup cgroup rw,memory")+line("unified", "cgroup2 cgroup2 rw"))

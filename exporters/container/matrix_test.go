@@ -246,12 +246,18 @@ func TestParseFilesystems(t *testing.T) {
 25 22 0:24 / /a\040b rw - tmpfs tmpfs rw
 26 22 0:50 / /run/x rw - overlay overlay rw
 27 22 0:51 / /proc rw - proc proc rw
+28 22 0:52 / /run/containerd/io.containerd.runtime.v2.task/k8s.io/a/rootfs rw - overlay overlay rw
+29 22 0:53 / /run/containers/storage/overlay-containers/a/userdata/shm rw - tmpfs shm rw
+30 22 0:54 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw
+31 22 0:55 / /var/lib/kubelet/pods/a/volumes/kubernetes.io~projected/token rw - tmpfs tmpfs rw
+32 22 8:16 / /var/lib/kubelet/pods/a/volumes/kubernetes.io~csi/pv/mount rw - ext4 /dev/sdb rw
 not a line
 `))
 	require.NoError(t, err)
 	require.Equal(t, []filesystem{
 		{"/dev/vda", "/", deviceID{254, 0}}, {"/dev/shm", "/dev/shm", deviceID{0, 23}}, {"/a b", "/a b", deviceID{0, 24}},
 		{"overlay_0-50", "/run/x", deviceID{0, 50}},
+		{"/dev/sdb", "/var/lib/kubelet/pods/a/volumes/kubernetes.io~csi/pv/mount", deviceID{8, 16}},
 	}, got)
 }
 

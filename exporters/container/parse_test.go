@@ -3,6 +3,8 @@ package container
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -259,6 +261,11 @@ func TestSelectGroups(t *testing.T) {
 	f("cpu,everything", "", 0, 0)
 	f("", "cpu,everything", 0, 0)
 	f("perf_event,resctrl", "", 0, 0)
+	// Pressure is the kubelet's where the root has it.
+	o := Options{Cgroupfs: t.TempDir()}
+	require.Equal(t, kubeletGroups&^groupPressure, o.kubeletGroups())
+	require.NoError(t, os.WriteFile(filepath.Join(o.Cgroupfs, "cpu.pressure"), nil, 0o644))
+	require.Equal(t, group(kubeletGroups), o.kubeletGroups())
 }
 
 func FuzzParsers(f *testing.F) {

@@ -16,7 +16,7 @@ type resourceBody struct {
 	node, container, pod usageFamilies
 	containerStart       *metric.Family
 	swapLimit            *metric.Family
-	failed, failedOld    *metric.Family
+	failed               *metric.Family
 }
 
 // usageFamilies are what is said of a node, a container and a pod alike.
@@ -36,7 +36,6 @@ func newResourceBody() resourceBody {
 		containerStart: metric.NewGauge("container_start_time_seconds", "When the container was made, in Unix time.", of...),
 		swapLimit:      metric.NewGauge("container_swap_limit_bytes", "Swap that the container may use.", of...),
 		failed:         metric.NewGauge("resource_scrape_error", "1 if containers or what is known of them could not all be read, 0 otherwise."),
-		failedOld:      metric.NewGauge("scrape_error", "The same as resource_scrape_error, under its name of old."),
 	}
 }
 
@@ -66,7 +65,6 @@ func (e *Exporter) CollectResource(ctx context.Context, b *metric.Batch) error {
 	}
 	r := &e.resource
 	b.Add(r.failed, number(s.failed))
-	b.Add(r.failedOld, number(s.failed))
 	newest := s.newest()
 	for i := range s.cgroups {
 		c := &s.cgroups[i]

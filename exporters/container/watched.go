@@ -150,7 +150,8 @@ func (w *watcher) readLast(x *watched) bool {
 }
 
 // whole says that nothing is missing of what is read last. Where something is, it
-// may have been removed on the way, or the kernel does not have it.
+// may have been removed on the way, or the kernel does not have it. A file that
+// is gone reads as 0, which the peak of what has run never is.
 func (w *watcher) whole(c *Cgroup) bool {
 	if w.source.h.memory.point == "" {
 		return true
@@ -160,7 +161,7 @@ func (w *watcher) whole(c *Cgroup) bool {
 			return false
 		}
 	}
-	return true
+	return c.values[memMaxUsage] > 0
 }
 
 // there says that a cgroup has not been removed from any hierarchy.
