@@ -79,11 +79,14 @@ func run() error {
 
 // kubeletGroups are those that the kubelet has collected.
 func kubeletGroups() container.MetricSet {
-	return container.MetricSet{
-		container.CpuUsageMetrics: {}, container.MemoryUsageMetrics: {}, container.CpuLoadMetrics: {}, container.DiskIOMetrics: {},
-		container.DiskUsageMetrics: {}, container.NetworkUsageMetrics: {}, container.AppMetrics: {}, container.ProcessMetrics: {},
-		container.OOMMetrics: {}, container.PressureMetrics: {},
+	groups := container.MetricSet{
+		container.CpuUsageMetrics: {}, container.MemoryUsageMetrics: {}, container.DiskIOMetrics: {}, container.DiskUsageMetrics: {},
+		container.NetworkUsageMetrics: {}, container.AppMetrics: {}, container.ProcessMetrics: {}, container.OOMMetrics: {},
 	}
+	if _, err := os.Stat("/sys/fs/cgroup/cpu.pressure"); err == nil {
+		groups[container.PressureMetrics] = struct{}{}
+	}
+	return groups
 }
 
 // kubeletLabels are those of the kubelet.

@@ -24,6 +24,7 @@ func differences() []likeness.Difference {
 		{Kind: likeness.Other, Family: "container_scrape_error", Why: unreadable},
 		{Kind: likeness.Other, Family: "machine_cpu_cores", Why: "the processors that are online"},
 	}
+	all = append(all, likeness.Difference{Kind: likeness.Missing, Family: "container_fs_*", Where: containers, Why: "the file systems of containers are left out"})
 	for _, name := range []string{"read", "write", "io_time", "io_time_weighted"} {
 		all = append(all, likeness.Difference{Kind: likeness.Other, Family: "container_fs_" + name + "_seconds_total", Where: root, Why: milliseconds})
 	}
@@ -72,6 +73,12 @@ func memoryOnly(s likeness.Sample) bool {
 
 func queued(s likeness.Sample) bool {
 	return s.Labels["udp_state"] == "rxqueued" || s.Labels["udp_state"] == "txqueued"
+}
+
+// containers are of what is mounted for a container.
+func containers(s likeness.Sample) bool {
+	device := s.Labels["device"]
+	return root(s) && (strings.HasPrefix(device, "overlay_") || strings.Contains(device, "/io.containerd.") || strings.Contains(device, "/pods/"))
 }
 
 // nameless are of a device without a name.

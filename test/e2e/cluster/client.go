@@ -54,6 +54,9 @@ func (c *Cluster) BinDir() string { return c.o.path("bin") }
 // RuntimeSocket is where containerd serves the CRI on this machine.
 func (c *Cluster) RuntimeSocket() string { return c.o.socket() }
 
+// StaticPodDir is where the kubelet looks for manifests of static pods.
+func (c *Cluster) StaticPodDir() string { return c.o.path("static") }
+
 // Kill ends a container's first process as kill -9 does: it is asked nothing,
 // and the kubelet starts the container again.
 func (c *Cluster) Kill(ctx context.Context, pod corev1.Pod, container string) error {

@@ -14,7 +14,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 // writeConfigs writes the files of containerd, CNI and the kubelet.
 func writeConfigs(o Options) error {
-	for _, dir := range []string{o.path("containerd"), o.path("cni"), o.path("kubelet"), o.path("bin"), o.path("home"), o.LogDir} {
+	for _, dir := range []string{o.path("containerd"), o.path("cni"), o.path("kubelet"), o.path("static"), o.path("bin"), o.path("home"), o.LogDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making the cluster's directories: %w", err)
 		}
@@ -129,6 +129,7 @@ func kubeletConfig(o Options) ([]byte, error) {
 		"makeIPTablesUtilChains":      false,
 		"podLogsDir":                  o.PodLogsDir,
 		"resolvConf":                  o.path("resolv.conf"),
+		"staticPodPath":               o.path("static"),
 		"tlsCertFile":                 o.path("pki", "kubelet.crt"),
 		"tlsPrivateKeyFile":           o.path("pki", "kubelet.key"),
 		"volumePluginDir":             o.path("kubelet", "plugins"),

@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// kubeletRuntime is where the kubelet's cAdvisor looks for containerd. It asks
+// there who its containers are, and cannot be told of another place.
+const kubeletRuntime = shimDir + "/containerd.sock"
+
+// linkRuntime leads the kubelet's cAdvisor to the cluster's containerd, unless
+// there is one of others: then the kubelet shows containers without their names.
+func linkRuntime(o Options) error {
+	err := os.Symlink(o.socket(), kubeletRuntime)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("leading the kubelet to containerd: %w", err)
+	}
+	return nil
+}
+
+// unlinkRuntime removes the link if it is ours.
+func unlinkRuntime(o Options) error {
+	if !linksTo(kubeletRuntime, o.socket()) {
+		return nil
+	}
+	return os.Remove(kubeletRuntime)
+}
+
+func linksTo(link, target string) bool {
+	to, err := os.Readlink(link)
+	return err == nil && to == target
+}
+
+// KubeletNamesContainers tells whether the kubelet's /metrics/cadvisor says
+// which containers it shows.
+func (c *Cluster) KubeletNamesContainers() bool { return linksTo(kubeletRuntime, c.o.socket()) }
