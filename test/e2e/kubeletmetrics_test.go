@@ -308,14 +308,20 @@ func (l liked) inResource(body likeness.Body) error {
 // kubeletDifferences are those that are allowed.
 func kubeletDifferences() []likeness.Difference {
 	const milliseconds = "the kernel's milliseconds are seconds here, there they are taken for nanoseconds"
+	const layer = "what a container has written, which cAdvisor knows of Docker alone"
 	all := []likeness.Difference{
 		{Kind: likeness.Missing, Family: "cadvisor_version_info", Why: "it is about cAdvisor itself"},
 	}
 	for _, name := range []string{"read", "write", "io_time", "io_time_weighted"} {
 		all = append(all, likeness.Difference{Kind: likeness.Other, Family: "container_fs_" + name + "_seconds_total", Where: ofRoot, Why: milliseconds})
 	}
+	for _, name := range []string{"usage_bytes", "limit_bytes", "inodes_total", "inodes_free"} {
+		all = append(all, likeness.Difference{Kind: likeness.Added, Family: "container_fs_" + name, Where: ofContainer, Why: layer})
+	}
 	return all
 }
+
+func ofContainer(s likeness.Sample) bool { return s.Labels["container"] != "" }
 
 func ofRoot(s likeness.Sample) bool { return s.Labels["id"] == "/" }
 
