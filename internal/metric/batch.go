@@ -35,6 +35,13 @@ type group struct {
 	meter      *atomic.Int64 // of the batch that it was merged from; nil for none
 }
 
+// expose counts bytes of an answer for whom the group is metered.
+func (g *group) expose(bytes int) {
+	if g.meter != nil {
+		g.meter.Add(int64(bytes))
+	}
+}
+
 type sample struct {
 	value  float64
 	millis int64 // Unix time; 0 means none

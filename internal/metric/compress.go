@@ -26,6 +26,7 @@ type compressor struct {
 	gzip    *gzipStream
 	zstd    *zstd.Encoder
 	body    bytes.Buffer
+	text    []byte // of the part that is written
 }
 
 // stream gives what compresses to w. Closing it does not close w.
@@ -74,8 +75,8 @@ func (c *compressor) encode(encoding string, k *kept, parts []part, as format) [
 	c.body.Reset()
 	// A bytes.Buffer takes everything, so these cannot fail.
 	out := c.stream(encoding, &c.body)
-	for _, p := range parts {
-		_, _ = out.Write(p.text)
+	for i := range parts {
+		_, _ = out.Write(parts[i].in(&c.text))
 	}
 	_ = out.Close()
 	return c.body.Bytes()
@@ -91,7 +92,7 @@ func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
 	}
 	c.body.Reset()
 	c.body.WriteString(gzipHead)
-	var sum, size uint32
+	var all checksum
 	fresh := 0 // where the parts begin that are not written yet
 	for i := 0; i < len(parts); {
 		n, long := k.steady(parts[i:])
@@ -99,28 +100,39 @@ func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
 			i += max(n, 1)
 			continue
 		}
-		c.piece(&c.body, parts[fresh:i])
-		c.body.Write(k.run(parts[i:i+n], as, c.piece))
+		c.piece(&c.body, parts[fresh:i], &all)
+		steady := parts[i : i+n]
+		c.body.Write(k.run(steady, as, func(dst *bytes.Buffer, parts []part) { c.piece(dst, parts, &checksum{}) }))
+		for j := range steady {
+			all.add(steady[j].text)
+		}
 		i += n
 		fresh = i
 	}
-	c.piece(&c.body, parts[fresh:])
-	for _, p := range parts {
-		sum, size = crc32.Update(sum, crc32.IEEETable, p.text), size+uint32(len(p.text))
-	}
-	end := gzipEnd(sum, size)
+	c.piece(&c.body, parts[fresh:], &all)
+	end := gzipEnd(all.sum, all.size)
 	c.body.Write(end[:])
 	return c.body.Bytes()
 }
 
-// piece appends parts as blocks of deflate, none of which is the last.
-func (c *compressor) piece(dst *bytes.Buffer, parts []part) {
+// checksum is what the end of a member of gzip tells.
+type checksum struct{ sum, size uint32 }
+
+func (c *checksum) add(text []byte) {
+	c.sum, c.size = crc32.Update(c.sum, crc32.IEEETable, text), c.size+uint32(len(text))
+}
+
+// piece appends parts as blocks of deflate, none of which is the last, and adds
+// them to the checksum.
+func (c *compressor) piece(dst *bytes.Buffer, parts []part, all *checksum) {
 	if len(parts) == 0 {
 		return
 	}
 	c.deflate.Reset(dst)
-	for _, p := range parts {
-		_, _ = c.deflate.Write(p.text)
+	for i := range parts {
+		text := parts[i].in(&c.text)
+		all.add(text)
+		_, _ = c.deflate.Write(text)
 	}
 	_ = c.deflate.Flush()
 }

@@ -170,11 +170,7 @@ func (e *exposition) merge(a answer) {
 		for len(ends) > 0 && ends[0].name < g.family.spec.Name {
 			takeOwn()
 		}
-		p := e.kept.family(e.batch, g, a.format)
-		if g.meter != nil {
-			g.meter.Add(int64(len(p.text)))
-		}
-		e.parts = append(e.parts, p)
+		e.parts = append(e.parts, e.kept.family(e.batch, g, a.format))
 	}
 	for len(ends) > 0 {
 		takeOwn()
@@ -192,20 +188,14 @@ func (e *exposition) write(w http.ResponseWriter, a answer) error {
 		_, err := w.Write(body)
 		return err
 	}
-	size := 0
-	for _, p := range e.parts {
-		size += len(p.text)
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(size))
 	e.out = e.out[:0]
-	for _, p := range e.parts {
-		if len(e.out) > 0 && len(e.out)+len(p.text) > sendSize {
+	for i := range e.parts {
+		if e.out = e.parts[i].appendTo(e.out); len(e.out) >= sendSize {
 			if _, err := w.Write(e.out); err != nil {
 				return err
 			}
 			e.out = e.out[:0]
 		}
-		e.out = append(e.out, p.text...)
 	}
 	_, err := w.Write(e.out)
 	return err

@@ -187,8 +187,8 @@ func ScrapeContext(r *http.Request, offset time.Duration) (context.Context, cont
 func (h *handler) stream(w io.Writer, e *exposition, a answer) error {
 	out := e.compressor.stream(a.encoding, w)
 	defer e.compressor.release()
-	for _, p := range e.parts {
-		if _, err := out.Write(p.text); err != nil {
+	for i := range e.parts {
+		if _, err := out.Write(e.parts[i].in(&e.out)); err != nil {
 			return err
 		}
 	}

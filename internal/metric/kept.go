@@ -2,31 +2,27 @@ package metric
 
 import (
 	"bytes"
+	"hash/maphash"
 	"math"
+	"math/bits"
 	"slices"
 )
 
-// kept is what the last answers left: the families as they were, rendered. A
-// family whose samples are what they were is not rendered again. It is not
-// safe for concurrent use.
+// kept is what the last answers left: the families that were as they had been,
+// rendered. Such a family is not rendered again. It is not safe for concurrent
+// use.
 type kept struct {
 	families map[*Family]*keptFamily
 	scrape   uint64 // counts the batches
+	seed     maphash.Seed
 }
 
-// keptFamily is a family with its samples of the last batch that had it.
+// keptFamily is what is known of a family since the last batch that had it.
 type keptFamily struct {
-	samples []keptSample
-	labels  []byte // of all of them, as in the arena
-	changed uint64 // the scrape in which the samples were other than before
-	bodies  [formats]keptBody
-}
-
-// keptSample is a sample without its place in the batch.
-type keptSample struct {
-	value       float64
-	millis      int64
-	size, extra int32
+	sum      uint64 // of its samples
+	changed  uint64 // the scrape in which the samples were other than before
+	restless int    // changes in a row
+	bodies   [formats]keptBody
 }
 
 // keptBody is a family in one format.
@@ -42,9 +38,34 @@ type part struct {
 	// from is the family that text was rendered of, nil for text that is not
 	// kept.
 	from *keptFamily
+	// group is what is rendered when it is written, nil where text is all.
+	group *group
+	batch *Batch
+	as    format
 }
 
-func newKept() *kept { return &kept{families: map[*Family]*keptFamily{}} }
+// appendTo appends the text.
+func (p *part) appendTo(dst []byte) []byte {
+	if p.group == nil {
+		return append(dst, p.text...)
+	}
+	from := len(dst)
+	dst = p.batch.appendFamily(dst, p.group, p.as)
+	p.group.expose(len(dst) - from)
+	return dst
+}
+
+// in gives the text, by way of a buffer where it is not there yet. It is valid
+// until the next call with that buffer.
+func (p *part) in(buf *[]byte) []byte {
+	if p.group == nil {
+		return p.text
+	}
+	*buf = p.appendTo((*buf)[:0])
+	return *buf
+}
+
+func newKept() *kept { return &kept{families: map[*Family]*keptFamily{}, seed: maphash.MakeSeed()} }
 
 // next begins with another batch. Foreign families come and go, and may not
 // fill the memory.
@@ -55,53 +76,54 @@ func (k *kept) next() {
 	}
 }
 
+// restlessAfter is how many changes in a row tell that a family is not worth to
+// be kept, such as one whose samples have time stamps: of such a family there is
+// no more than what is written at the moment.
+const restlessAfter = 3
+
 // family gives a family of the batch in a format, valid until the next batch.
 func (k *kept) family(b *Batch, g *group, as format) part {
-	f := k.families[g.family]
-	if f == nil {
-		f = &keptFamily{changed: k.scrape}
-		f.keep(b, g)
+	f, sum := k.families[g.family], k.sum(b, g)
+	switch {
+	case f == nil:
+		f = &keptFamily{sum: sum, changed: k.scrape}
 		k.families[g.family] = f
-	} else if !f.same(b, g) {
-		f.changed = k.scrape
-		f.keep(b, g)
+	case f.sum == sum:
+		f.restless = 0
+	default:
+		f.sum, f.changed = sum, k.scrape
+		f.restless++
+	}
+	if f.restless >= restlessAfter {
+		f.bodies = [formats]keptBody{}
+		return part{group: g, batch: b, as: as}
 	}
 	body := &f.bodies[as]
 	if body.at != f.changed {
 		body.text, body.at = b.appendFamily(body.text[:0], g, as), f.changed
 	}
+	g.expose(len(body.text))
 	return part{text: body.text, from: f}
 }
 
-// same compares the samples of a batch with those kept. Values are compared by
-// their bits, since NaN is no other than itself here. Which part of a
-// distribution a sample is need not be: a bound has more bytes than its labels,
-// and a sum and a count take turns.
-func (f *keptFamily) same(b *Batch, g *group) bool {
-	n, at := 0, 0
+// sum tells the samples of a family from others: two that differ have the same
+// one in 2^64. Which part of a distribution a sample is need not be in it: a
+// bound has more bytes than its labels, and a sum and a count take turns.
+func (k *kept) sum(b *Batch, g *group) uint64 {
+	sum := maphash.String(k.seed, g.family.spec.Name)
 	for i := g.head; i >= 0; i = b.samples[i].next {
 		s := &b.samples[i]
-		if n == len(f.samples) {
-			return false
-		}
-		old := &f.samples[n]
-		if math.Float64bits(s.value) != math.Float64bits(old.value) || s.millis != old.millis ||
-			s.extra != old.extra || s.size != int(old.size) ||
-			!bytes.Equal(b.arena[s.labels:s.labels+s.size], f.labels[at:at+s.size]) {
-			return false
-		}
-		n, at = n+1, at+s.size
+		sum = fold(sum^math.Float64bits(s.value), 0x9e3779b97f4a7c15)
+		sum = fold(sum^uint64(s.millis), uint64(s.size)<<32|uint64(uint32(s.extra))|1<<63)
+		sum = fold(sum^maphash.Bytes(k.seed, b.arena[s.labels:s.labels+s.size]), 0xd1342543de82ef95)
 	}
-	return n == len(f.samples)
+	return sum
 }
 
-func (f *keptFamily) keep(b *Batch, g *group) {
-	f.samples, f.labels = f.samples[:0], f.labels[:0]
-	for i := g.head; i >= 0; i = b.samples[i].next {
-		s := &b.samples[i]
-		f.labels = append(f.labels, b.arena[s.labels:s.labels+s.size]...)
-		f.samples = append(f.samples, keptSample{s.value, s.millis, int32(s.size), s.extra})
-	}
+// fold mixes two numbers, by all bits of their product.
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
 }
 
 // keptRun is the compressed form of families that stand behind each other, of

@@ -151,10 +151,17 @@ func TestKeptFamiliesAreNotRenderedAgain(t *testing.T) {
 	for range 10 {
 		made.values[10][0]++
 		for i, p := range scrape() {
-			require.Equal(t, i == 10, p.from.bodies[formatText].at > 1, "family %d", i)
+			require.Equal(t, i == 10, p.from == nil || p.from.bodies[formatText].at > 1, "family %d", i)
 		}
 	}
 	require.Equal(t, 2, compressed, "the families before and behind the one that changes")
+	f := k.families[made.families[10]]
+	require.Zero(t, f.bodies, "what changes all the time is not kept")
+	for range 2 {
+		for i, p := range scrape() {
+			require.NotNil(t, p.from, "family %d is as it was", i)
+		}
+	}
 }
 
 // The families of files come and go.
