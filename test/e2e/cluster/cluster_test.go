@@ -201,6 +201,19 @@ func TestRemoveMadeLeavesWhatOthersPutThere(t *testing.T) {
 	require.FileExists(t, shared+"/c/file")
 }
 
+func TestLinkToContainerdLeavesThatOfOthers(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "containerd.sock")
+	require.NoError(t, linkRuntime(link, "/ours"))
+	require.NoError(t, linkRuntime(link, "/others"))
+	require.True(t, linksTo(link, "/ours"))
+	require.NoError(t, unlinkRuntime(link, "/others"))
+	require.True(t, linksTo(link, "/ours"))
+	require.NoError(t, unlinkRuntime(link, "/ours"))
+	require.NoFileExists(t, link)
+	require.NoError(t, unlinkRuntime(link, "/ours"))
+}
+
 func TestRemoveCNIResultsOfOurSandboxes(t *testing.T) {
 	t.Parallel()
 	o, dir := testOptions(t), t.TempDir()

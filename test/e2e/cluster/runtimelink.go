@@ -13,8 +13,8 @@ const kubeletRuntime = shimDir + "/containerd.sock"
 
 // linkRuntime leads the kubelet's cAdvisor to the cluster's containerd, unless
 // there is one of others: then the kubelet shows containers without their names.
-func linkRuntime(o Options) error {
-	err := os.Symlink(o.socket(), kubeletRuntime)
+func linkRuntime(link, socket string) error {
+	err := os.Symlink(socket, link)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("leading the kubelet to containerd: %w", err)
 	}
@@ -22,16 +22,16 @@ func linkRuntime(o Options) error {
 }
 
 // unlinkRuntime removes the link if it is ours.
-func unlinkRuntime(o Options) error {
-	if !linksTo(kubeletRuntime, o.socket()) {
+func unlinkRuntime(link, socket string) error {
+	if !linksTo(link, socket) {
 		return nil
 	}
-	return os.Remove(kubeletRuntime)
+	return os.Remove(link)
 }
 
-func linksTo(link, target string) bool {
+func linksTo(link, socket string) bool {
 	to, err := os.Readlink(link)
-	return err == nil && to == target
+	return err == nil && to == socket
 }
 
 // KubeletNamesContainers tells whether the kubelet's /metrics/cadvisor says

@@ -211,7 +211,7 @@ func (c *Cluster) startContainerd(ctx context.Context) error {
 	if err := os.MkdirAll(shimDir, 0o711); err != nil {
 		return fmt.Errorf("making containerd's directory: %w", err)
 	}
-	if err := linkRuntime(c.o); err != nil {
+	if err := linkRuntime(kubeletRuntime, c.o.socket()); err != nil {
 		return err
 	}
 	containerd, err := c.launch(containerdCommand(c.o))

@@ -32,7 +32,7 @@ func teardown(ctx context.Context, s state, log *slog.Logger) error {
 	}
 	step("ending processes", killAll(ctx, s))
 	step("removing shims' sockets", removeShimSockets(s.Options))
-	step("removing the link to containerd", unlinkRuntime(s.Options))
+	step("removing the link to containerd", unlinkRuntime(kubeletRuntime, s.Options.socket()))
 	step("unmounting", unmountAll(s.Options.StateDir))
 	step("removing the network", removeNetwork(ctx, s))
 	step("removing cgroups", removeCgroups(ctx, s.Cgroups))
