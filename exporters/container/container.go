@@ -191,7 +191,10 @@ func (e *Exporter) watch(s *cgroupSource) {
 		},
 		unwatched: e.own.unwatched.Inc,
 	})
-	if err != nil && !errors.Is(err, errNotReal) {
+	switch {
+	case err == nil:
+		e.warnBlind(s)
+	case !errors.Is(err, errNotReal):
 		e.o.Logger.Warn("the totals of containers that have ended are not shown", "err", err)
 	}
 }
