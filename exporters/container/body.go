@@ -68,7 +68,7 @@ func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
-		if s.kubepods && !c.kubepods && !c.system && c.who == nil && c.ID != "/" {
+		if s.kubepods && !c.kubepods && !c.system && (c.who == nil || c.who.Pod == "") && c.ID != "/" {
 			continue
 		}
 		values = append(values[:0], "", c.ID, "", "", "", "")

@@ -166,15 +166,17 @@ func TestDockerBesideKubernetes(t *testing.T) {
 	e := h.exporter(runtime.endpoint)
 	got := text(t, e, e.CollectCAdvisor)
 	require.Contains(t, got, appUsage)
-	require.Contains(t, got, `{container="",id="/builds/`+idC+`",image="golang",name="build",`)
+	require.NotContains(t, got, idC, "the kubelet does not show it")
+	require.Contains(t, text(t, e, e.Collect), `{id="/builds/`+idC+`",image="golang",name="build",`)
 	require.Len(t, daemon.asked, 2, "it was asked about what is not Kubernetes' alone")
 	// While the daemon fails nothing of Kubernetes is lost.
 	daemon.set(func(f *fakeDocker) { f.err = http.StatusInternalServerError })
 	h.cgroup("/docker/"+strings.Repeat("e", idLength), h.usage(5))
 	got = text(t, e, e.CollectCAdvisor)
 	require.Contains(t, got, appUsage)
-	require.Contains(t, got, `name="build"`)
 	require.Contains(t, got, "\ncontainer_scrape_error 1\n")
+	got = text(t, e, e.Collect)
+	require.Contains(t, got, `name="build"`)
 	require.NotContains(t, got, "eeee")
 }
 

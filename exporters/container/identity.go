@@ -49,6 +49,7 @@ type directory struct {
 	wait    time.Duration // of one lookup for a list
 	now     func() time.Time
 	report  func(error) // after each list
+	private bool        // of a user, who is not trusted
 
 	mu     sync.Mutex
 	byID   map[string]*Container

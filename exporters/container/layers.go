@@ -126,7 +126,7 @@ func (e *Exporter) addLayers(all []Cgroup, now time.Time) {
 // asked.
 func (e *Exporter) layersOf(d *directory, now time.Time) map[string]layer {
 	source, ok := d.source.(layerer)
-	if !ok || d.wait == userWait {
+	if !ok || d.private {
 		return nil
 	}
 	ask := func(ctx context.Context) (map[string]layer, error) {

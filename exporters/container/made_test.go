@@ -177,6 +177,8 @@ func (h *host) exporter(change func(*Options)) *Exporter {
 	e, err := New(o)
 	require.NoError(h.t, err)
 	e.directory.wait = time.Minute // a slow machine must not change what is shown
+	e.runtimes.each(func(d *directory) { d.wait = time.Minute })
+	e.runtimes.userWait = time.Minute
 	h.t.Cleanup(func() { require.NoError(h.t, e.Close()) })
 	return e
 }

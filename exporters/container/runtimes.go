@@ -27,8 +27,9 @@ const downFor = time.Minute
 // slow costs the others nothing.
 type runtimes struct {
 	docker, podman *directory // nil when it is not asked
-	open           func(path string, named bool, wait time.Duration) *directory
+	open           func(path string, named bool) *directory
 	users          string // the directory of the users' sockets
+	userWait       time.Duration
 
 	mu       sync.Mutex
 	rootless map[string]*directory // by path
@@ -36,10 +37,10 @@ type runtimes struct {
 
 // newRuntimes makes the directories of the endpoints. Nothing is dialled yet.
 func (e *Exporter) newRuntimes() (*runtimes, error) {
-	r := &runtimes{users: filepath.Join(e.o.Rootfs, "run/user"), rootless: map[string]*directory{}}
-	r.open = func(path string, named bool, wait time.Duration) *directory {
+	r := &runtimes{users: filepath.Join(e.o.Rootfs, "run/user"), userWait: userWait, rootless: map[string]*directory{}}
+	r.open = func(path string, named bool) *directory {
 		report := func(err error) { e.answered(path, err) }
-		return newDirectory(newDocker(path, named, e.o.Env), e.o.RuntimeTimeout, wait, e.o.Now, report)
+		return newDirectory(newDocker(path, named, e.o.Env), e.o.RuntimeTimeout, runtimeWait, e.o.Now, report)
 	}
 	for _, one := range []struct {
 		to                   **directory
@@ -51,13 +52,13 @@ func (e *Exporter) newRuntimes() (*runtimes, error) {
 		switch path := filepath.Join(e.o.Rootfs, one.path); one.endpoint {
 		case NoEndpoint:
 		case "":
-			*one.to = r.open(path, false, runtimeWait)
+			*one.to = r.open(path, false)
 		default:
 			path, err := socketPath(one.flag, one.endpoint)
 			if err != nil {
 				return nil, err
 			}
-			*one.to = r.open(path, true, runtimeWait)
+			*one.to = r.open(path, true)
 		}
 	}
 	return r, nil
@@ -125,7 +126,8 @@ func (r *runtimes) rootlessAt(user, socket string, machine *directory) *director
 	key := user + "/" + socket
 	d := r.rootless[key]
 	if d == nil && len(r.rootless) < maxUsers {
-		d = r.open(filepath.Join(r.users, key), false, userWait)
+		d = r.open(filepath.Join(r.users, key), false)
+		d.private, d.wait = true, r.userWait
 		r.rootless[key] = d
 	}
 	return d
