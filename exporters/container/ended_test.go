@@ -300,3 +300,15 @@ func TestEndingsAreBounded(t *testing.T) {
 	require.Len(t, es.into(nil, nil, read), maxEnded)
 	require.Empty(t, es.into(nil, nil, read.Add(2*endedFor)))
 }
+
+// What is removed while it is read does not go back behind what was read before.
+func TestLastReadingKeepsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	before := values{cpuUsage: 1, memMaxUsage: 9, oomKills: 2}
+	after := values{cpuUsage: 3, oomKills: math.NaN()}
+	after.keep(&before)
+	require.Equal(t, values{cpuUsage: 3, memMaxUsage: 9, oomKills: 2}, after)
+	w := &watcher{source: &cgroupSource{h: hierarchies{memory: hierarchy{point: "/m"}}}}
+	require.False(t, w.whole(&Cgroup{values: values{memUsage: 1}}))
+	require.True(t, w.whole(&Cgroup{values: values{memUsage: 1, memMaxUsage: 1}}))
+}

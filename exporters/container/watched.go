@@ -145,23 +145,35 @@ func (w *watcher) readLast(x *watched) bool {
 		return false
 	}
 	c.values[specStarted], c.values[specCreated] = x.start, x.start
+	before := x.last
 	x.last = c
-	return w.whole(c) || from.dirs.there()
+	if w.whole(c) || from.dirs.there() {
+		return true
+	}
+	if before != nil {
+		c.values.keep(&before.values)
+	}
+	return false
 }
 
 // whole says that nothing is missing of what is read last. Where something is, it
-// may have been removed on the way, or the kernel does not have it. A file that
-// is gone reads as 0, which the peak of what has run never is.
+// may have been removed on the way, or the kernel does not have it. A file that is
+// not there reads as 0, which the greatest use of memory is of none that lived.
 func (w *watcher) whole(c *Cgroup) bool {
 	if w.source.h.memory.point == "" {
 		return true
 	}
-	for _, v := range []float64{c.values[memUsage], c.values[memMaxUsage], c.values[oomKills]} {
-		if math.IsNaN(v) {
-			return false
+	return c.values[memMaxUsage] > 0 && !math.IsNaN(c.values[memUsage]) && !math.IsNaN(c.values[oomKills])
+}
+
+// keep takes from an earlier reading what a later one lacks, or has less of: of
+// what has ended only counts and the greatest use are shown.
+func (v *values) keep(before *values) {
+	for f := range v {
+		if math.IsNaN(v[f]) || v[f] < before[f] {
+			v[f] = before[f]
 		}
 	}
-	return c.values[memMaxUsage] > 0
 }
 
 // there says that a cgroup has not been removed from any hierarchy.
