@@ -30,13 +30,16 @@ type ooms struct {
 	log     *kernelLog // nil where it cannot be read
 }
 
-// oomCgroup is what was counted of one cgroup.
+// oomCgroup is what was counted of the cgroups of one id, of which there may have
+// been several in turn.
 type oomCgroup struct {
-	container       Cgroup // that it is, or that it is in: its path and place
-	name            key    // empty while nobody has said who runs in it
-	start           float64
-	counter, logged float64 // by the kernel's counter and by its log
-	counted         float64 // what its total has of them
+	container       Cgroup    // that it is, or that it is in: its path and place
+	name            key       // empty while nobody has said who runs in it
+	start           float64   // of the last one, NaN where no pass has read it
+	gone            time.Time // when the last one was seen to have gone, or zero
+	before, counter float64   // by the counters of the earlier ones and of the last
+	logged          float64   // by the kernel's log, of all of them
+	counted         float64   // what its total has of them
 	seen            time.Time
 }
 
@@ -59,19 +62,24 @@ func oomKillsFamily() declared {
 		help: "Processes that the kernel killed for want of memory, of all containers that ran under this name since the exporter first saw it; 0 for those that lost none."}
 }
 
-// at finds what is kept of a cgroup. Another by the same id begins anew.
-func (o *ooms) at(id string, start float64) *oomCgroup {
+// at finds what is kept of the cgroups of an id.
+func (o *ooms) at(id string) *oomCgroup {
 	x := o.cgroups[id]
-	if x == nil || start > x.start {
+	if x == nil {
 		if o.cgroups == nil {
 			o.cgroups, o.totals = map[string]*oomCgroup{}, map[key]*oomTotal{}
 		}
-		x = &oomCgroup{start: start}
+		x = &oomCgroup{start: math.NaN()}
 		if len(o.cgroups) < maxTotals {
 			o.cgroups[id] = x
 		}
 	}
 	return x
+}
+
+// next notes that another cgroup has the id.
+func (x *oomCgroup) next() {
+	x.before, x.counter, x.gone = x.before+x.counter, 0, time.Time{}
 }
 
 // count brings the total of a cgroup's container up to date.
@@ -88,19 +96,20 @@ func (o *ooms) count(x *oomCgroup, now time.Time) {
 		o.totals[x.name], o.order = t, nil
 	}
 	t.seen = now
-	if kills := max(x.counter, x.logged); kills > x.counted {
+	if kills := x.kills(); kills > x.counted {
 		t.kills += kills - x.counted
 		x.counted = kills
 	}
 }
 
-// read takes in the reading of a cgroup that is a container's own or in it. start
-// is when the cgroup was made, NaN where it is the one that was read before.
-func (o *ooms) read(c, container *Cgroup, start float64, now time.Time) {
-	x := o.at(c.ID, start)
+func (x *oomCgroup) kills() float64 { return max(x.before+x.counter, x.logged) }
+
+// read takes in the reading of a cgroup that is a container's own or in it.
+func (o *ooms) read(c, container *Cgroup, now time.Time) {
+	x := o.at(c.ID)
 	n := c.values[oomKills]
 	if n < x.counter {
-		*x = oomCgroup{start: x.start} // another by the same id
+		x.next()
 	}
 	x.container, x.seen = Cgroup{ID: container.ID, place: container.place}, now
 	if name := nameOf(container.who); name != (key{}) {
@@ -110,6 +119,19 @@ func (o *ooms) read(c, container *Cgroup, start float64, now time.Time) {
 		x.counter = n
 	}
 	o.count(x, now)
+}
+
+// readLive is read for one that was there.
+func (o *ooms) readLive(c, container *Cgroup, now time.Time) {
+	x, start := o.at(c.ID), c.values[specStarted]
+	if c.At.Before(x.gone) {
+		return // it has been counted at its end
+	}
+	if !x.gone.IsZero() || start > x.start {
+		x.next()
+	}
+	x.start = start
+	o.read(c, container, now)
 }
 
 // pass takes in a pass and what the kernel's log has to tell. who says what is
@@ -124,9 +146,9 @@ func (o *ooms) pass(all []Cgroup, who func(*Cgroup) *Container, now time.Time) {
 		case c.ended != nil:
 		case nameOf(c.who) != (key{}):
 			above = c
-			o.read(c, c, c.values[specStarted], now)
+			o.readLive(c, c, now)
 		case above != nil && c.values[oomKills] > 0 && strings.HasPrefix(c.ID, above.ID+"/"):
-			o.read(c, above, c.values[specStarted], now)
+			o.readLive(c, above, now)
 		}
 	}
 	if o.log != nil {
@@ -138,7 +160,7 @@ func (o *ooms) pass(all []Cgroup, who func(*Cgroup) *Container, now time.Time) {
 		}
 		if now.Sub(x.seen) >= oomKept {
 			delete(o.cgroups, id)
-		} else if max(x.counter, x.logged) > x.counted {
+		} else if x.kills() > x.counted {
 			o.count(x, now)
 		}
 	}
@@ -155,7 +177,7 @@ func (o *ooms) pass(all []Cgroup, who func(*Cgroup) *Container, now time.Time) {
 func (o *ooms) victim(id string, now time.Time) {
 	for at := id; at != ""; at = parentRel(at) {
 		if of := placeOf(at); of.containerID != "" {
-			x := o.at(id, math.NaN())
+			x := o.at(id)
 			x.container, x.seen = Cgroup{ID: at, place: of}, now
 			x.logged++
 			return
@@ -170,7 +192,12 @@ func (o *ooms) ended(c *Cgroup, now time.Time) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.read(c, c, math.NaN(), now)
+	x := o.at(c.ID)
+	if !x.gone.IsZero() {
+		x.next() // each ends once
+	}
+	o.read(c, c, now)
+	x.gone = now
 }
 
 // addTo shows the totals.

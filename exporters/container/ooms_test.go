@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -134,6 +135,42 @@ func TestKillsOfALateName(t *testing.T) {
 	require.Len(t, o.cgroups, 1)
 }
 
+// Cgroups of one id in turn, as when Docker starts a container again, seen by
+// passes or not, with the log or without.
+func TestKillsOfCgroupsOfOneID(t *testing.T) {
+	t.Parallel()
+	const id = "/docker/" + idA
+	o := ooms{}
+	live := func(at time.Time, start, kills, want float64) {
+		t.Helper()
+		c := Cgroup{ID: id, At: at, place: placeOf(id), who: &Container{Name: "web"}, values: values{specStarted: start, oomKills: kills}}
+		o.pass([]Cgroup{c}, func(*Cgroup) *Container { return nil }, at)
+		require.Equal(t, want, o.totals[key{container: "web"}].kills)
+	}
+	ended := func(at time.Time, kills, want float64) {
+		t.Helper()
+		o.ended(&Cgroup{ID: id, place: placeOf(id), who: &Container{Name: "web"}, values: values{oomKills: kills}}, at)
+		require.Equal(t, want, o.totals[key{container: "web"}].kills)
+	}
+	at := func(n int) time.Time { return read.Add(time.Duration(n) * time.Second) }
+	live(at(0), 1, 1, 1)
+	ended(at(1), 1, 1)
+	live(at(0), 1, 1, 1) // a pass that had read it before
+	ended(at(2), 1, 2)   // the next one, that no pass saw
+	o.victim(id, at(2))
+	o.victim(id, at(2))
+	live(at(3), 3, 1, 3)
+	live(at(4), 3, 1, 3)
+	live(at(5), 5, 1, 4) // another, of which the end was not seen
+	live(at(6), 5, 0, 4)
+	live(at(6), 5, math.NaN(), 4)
+	live(at(7), 5, 1, 5)
+	for range 6 {
+		o.victim(id, at(7))
+	}
+	live(at(8), 5, 1, 8)
+}
+
 // However many there are, few are kept.
 func TestKillsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -149,4 +186,46 @@ func TestKillsAreBounded(t *testing.T) {
 	b := metric.NewBatch()
 	o.addTo(b, f)
 	require.Equal(t, maxTotals, strings.Count(string(b.AppendText(nil)), "f{"))
+}
+
+// A container that is killed for want of memory on this machine, and gone with
+// its cgroup at once, is counted under its name, with the kernel's log (where it
+// can be read) and without.
+func TestKilledForMemory(t *testing.T) {
+	t.Run("log", func(t *testing.T) { testKilledForMemory(t, "") })
+	t.Run("cgroups", func(t *testing.T) { testKilledForMemory(t, "/nonexistent") })
+}
+
+func testKilledForMemory(t *testing.T, log string) {
+	g := newRealGroups(t, "cpuacct", "cpu", "memory")
+	known := &fakeIdentity{all: []*Container{{ID: idA, Container: "app", Pod: "hungry-0", Namespace: "shop"}}}
+	e, err := New(Options{Identity: known, DockerEndpoint: NoEndpoint, PodmanEndpoint: NoEndpoint, KernelLog: log})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	series := `strata_container_oom_kills_total{container="app",namespace="shop",pod="hungry-0"} `
+	text(t, e, e.Collect)
+	for n := 1; n <= 2; n++ { // the second time as another cgroup
+		g.mkdir("/" + idA)
+		g.each("/"+idA, func(dir string) error {
+			if !strings.Contains(dir, "/memory/") {
+				return nil
+			}
+			return os.WriteFile(filepath.Join(dir, "memory.limit_in_bytes"), []byte("2097152"), 0o644)
+		})
+		p := g.start("/"+idA, 1)
+		_, _ = p.stdin.Write([]byte("x")) // it may have been killed before
+		require.Error(t, p.cmd.Wait(), "it is killed")
+		_ = exec.Command("true").Run() // as a runtime that calls runc to remove the rest
+		g.rmdir("/" + idA)
+		counted := false
+		require.Eventually(t, func() bool {
+			got := text(t, e, e.Collect)
+			counted = strings.Contains(got, "\n"+series+fmt.Sprint(n)+"\n")
+			return counted || samples(got)[`strata_container_ended_incomplete{id="`+g.id+"/"+idA+`",image="",name=""}`] == 1
+		}, time.Minute, 10*time.Millisecond)
+		if !counted {
+			t.Skip("the cgroup was gone before it was read, which is said, and the kernel holds back some lines of its log")
+		}
+	}
+	t.Log("by the log too:", e.ooms.log != nil)
 }
