@@ -132,32 +132,36 @@ func (b *body) more(c *Cgroup, all []labelled, at time.Time, add func(row *shown
 // containerLabelPrefix leads a container's own labels.
 const containerLabelPrefix = "container_label_"
 
-// containerLabels gives the labels to show of a container's own. Of several
-// that become one name the first in the order of the alphabet stays.
+// shownLabels are the labels of a container as /metrics shows them.
+type shownLabels struct{ names, values []string }
+
+// containerLabels gives the labels to show of a container's own, which are made
+// once.
 func (e *Exporter) containerLabels(who *Container) (names, values []string) {
-	labels := who.Labels
-	keys := make([]string, 0, len(labels))
-	for key := range labels {
-		if !e.o.NoContainerLabels || slices.Contains(e.o.ContainerLabels, key) {
-			keys = append(keys, key)
+	shown := who.shown.Load()
+	if shown == nil {
+		shown = e.showLabels(who)
+		who.shown.Store(shown)
+	}
+	return shown.names, shown.values
+}
+
+// showLabels makes them. Of several that become one name the first in the order of
+// the alphabet stays.
+func (e *Exporter) showLabels(who *Container) *shownLabels {
+	shown := &shownLabels{}
+	add := func(prefix string, from map[string]string, wanted func(key string) bool) {
+		for _, key := range slices.Sorted(maps.Keys(from)) {
+			if name := prefix + metric.SanitizeName(key); wanted(key) && !slices.Contains(shown.names, name) {
+				shown.names, shown.values = append(shown.names, name), append(shown.values, from[key])
+			}
 		}
 	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		name := containerLabelPrefix + metric.SanitizeName(key)
-		if !slices.Contains(names, name) {
-			names, values = append(names, name), append(values, labels[key])
-		}
-	}
-	if e.o.NoContainerLabels {
-		return names, values
-	}
-	for _, key := range slices.Sorted(maps.Keys(who.Env)) {
-		if name := "container_env_" + metric.SanitizeName(key); !slices.Contains(names, name) {
-			names, values = append(names, name), append(values, who.Env[key])
-		}
-	}
-	return names, values
+	add(containerLabelPrefix, who.Labels, func(key string) bool {
+		return !e.o.NoContainerLabels || slices.Contains(e.o.ContainerLabels, key)
+	})
+	add("container_env_", who.Env, func(string) bool { return !e.o.NoContainerLabels })
+	return shown
 }
 
 func number(b bool) float64 {

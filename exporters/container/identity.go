@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Container struct {
 	Created                        time.Time
 	PID                            int  // of a process in it as the runtime sees it; 0 if unknown
 	Network                        bool // it has a network of its own, as sandboxes have
+
+	shown atomic.Pointer[shownLabels] // made of the rest
 }
 
 // Identity tells what runs in the cgroups. It is implemented for CRI, and for

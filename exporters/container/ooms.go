@@ -33,7 +33,7 @@ type ooms struct {
 // oomCgroup is what was counted of the cgroups of one id, of which there may have
 // been several in turn.
 type oomCgroup struct {
-	container       Cgroup    // that it is, or that it is in: its path and place
+	id              string    // of the container's cgroup: this, or one above
 	name            key       // empty while nobody has said who runs in it
 	start           float64   // of the last one, NaN where no pass has read it
 	gone            time.Time // when the last one was seen to have gone, or zero
@@ -111,7 +111,7 @@ func (o *ooms) read(c, container *Cgroup, now time.Time) {
 	if n < x.counter {
 		x.next()
 	}
-	x.container, x.seen = Cgroup{ID: container.ID, place: container.place}, now
+	x.id, x.seen = container.ID, now
 	if name := nameOf(container.who); name != (key{}) {
 		x.name = name
 	}
@@ -156,7 +156,7 @@ func (o *ooms) pass(all []Cgroup, who func(*Cgroup) *Container, now time.Time) {
 	}
 	for id, x := range o.cgroups {
 		if x.name == (key{}) {
-			x.name = nameOf(who(&x.container))
+			x.name = nameOf(who(&Cgroup{ID: x.id, place: placeOf(x.id)}))
 		}
 		if now.Sub(x.seen) >= oomKept {
 			delete(o.cgroups, id)
@@ -176,9 +176,9 @@ func (o *ooms) pass(all []Cgroup, who func(*Cgroup) *Container, now time.Time) {
 // that of its container.
 func (o *ooms) victim(id string, now time.Time) {
 	for at := id; at != ""; at = parentRel(at) {
-		if of := placeOf(at); of.containerID != "" {
+		if placeOf(at).containerID != "" {
 			x := o.at(id)
-			x.container, x.seen = Cgroup{ID: at, place: of}, now
+			x.id, x.seen = at, now
 			x.logged++
 			return
 		}
