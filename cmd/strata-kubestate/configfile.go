@@ -53,6 +53,7 @@ type configFile struct {
 	Workloads     *bool      `yaml:"pod_workloads"`
 	Join          allowlists `yaml:"metric_join_labels"`
 	CounterSeries *int       `yaml:"counter_series_limit"`
+	Exits         *bool      `yaml:"container_exits"`
 
 	// Known, and without a meaning here.
 	Help                  *bool     `yaml:"help"`
@@ -177,6 +178,7 @@ func (c *configFile) overSingle(f *flags) {
 	lay(&f.sparse, c.Sparse)
 	lay(&f.workloads, c.Workloads)
 	lay(&f.counterSeries, c.CounterSeries)
+	lay(&f.exits, c.Exits)
 	lay(&f.custom, c.Custom)
 	lay(&f.customFile, c.CustomFileOld)
 	lay(&f.customFile, c.CustomFile)

@@ -32,6 +32,7 @@ type flags struct {
 	allow, deny, optIn, labels, annotations []string
 	join                                    []string
 	counterSeries                           int
+	exits                                   bool
 }
 
 func (f *flags) declare(app *kingpin.Application) {
@@ -58,6 +59,7 @@ func (f *flags) declareMore(app *kingpin.Application) {
 	app.Flag("pod-workloads", "Show kube_pod_workload: the Deployment, CronJob or other workload that a pod belongs to, past its ReplicaSet or Job.").BoolVar(&f.workloads)
 	app.Flag("metric-join-labels", "Labels of a pod's node and namespace to show in kube_pod_joined_labels, in the form of --metric-labels-allowlist.").
 		PlaceHolder("nodes=[topology.kubernetes.io/zone],namespaces=[team]").StringsVar(&f.join)
+	app.Flag("container-exits", "Count the ends of containers by workload, reason and exit in kube_workload_container_exits_total, which stays when pods go.").BoolVar(&f.exits)
 	app.Flag("counter-series-limit", "How many series a family has at most that counts what happens to objects, such as kube_event_occurrences_total of --resources=events.").Default("10000").IntVar(&f.counterSeries)
 }
 
@@ -132,6 +134,7 @@ func (f *flags) options() (kubestate.Options, error) {
 		SparseStates:    f.sparse,
 		PodWorkloads:    f.workloads,
 
+		ContainerExits:     f.exits,
 		CounterSeriesLimit: f.counterSeries,
 	}
 	if f.memRatio <= 0 || f.memRatio > 1 {

@@ -26,7 +26,7 @@ const defaultCounterSeries = 10_000
 // newExtras makes what the options ask for.
 func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 	x := &extras{watchers: make(map[string][]watcher), whole: make(map[string]string)}
-	if o.PodWorkloads || len(o.JoinLabels) > 0 {
+	if o.PodWorkloads || o.ContainerExits || len(o.JoinLabels) > 0 {
 		x.join(o, newJoins(shop), show)
 	}
 	if slices.Contains(o.Resources, "events") {
@@ -57,8 +57,13 @@ func (x *extras) join(o Options, j *joins, show func(declaration) bool) {
 	x.watchers["pods"] = append(x.watchers["pods"], j.watchPods())
 	if o.PodWorkloads {
 		j.addWorkloads(show)
+	}
+	if o.ContainerExits {
+		j.exits = &exits{x.tally(o, show, containerExits()), j.shop.seed}
+	}
+	if o.PodWorkloads || o.ContainerExits {
 		for _, plural := range []string{"replicasets", "jobs"} {
-			x.need(plural, "--pod-workloads", j.ownersOf(plural))
+			x.need(plural, "--pod-workloads and --container-exits", j.ownersOf(plural))
 		}
 	}
 	if len(o.JoinLabels) > 0 {
@@ -90,7 +95,7 @@ func (x *extras) need(plural, flag string, w watcher) {
 
 // addedFamilies are those of Families that kube-state-metrics does not have.
 func addedFamilies() []*metric.Family {
-	return []*metric.Family{podWorkload(), podJoinedLabels(), events().declarations()[0].family}
+	return []*metric.Family{podWorkload(), podJoinedLabels(), containerExits().family, events().declarations()[0].family}
 }
 
 // validateExtras finds mistakes in the options of extras.
@@ -100,7 +105,8 @@ func (o Options) validateExtras(chosen []kind) error {
 		flag  string
 		asked bool
 	}{
-		{"--pod-workloads", o.PodWorkloads}, {"--metric-join-labels", len(o.JoinLabels) > 0},
+		{"--pod-workloads", o.PodWorkloads}, {"--container-exits", o.ContainerExits},
+		{"--metric-join-labels", len(o.JoinLabels) > 0},
 	} {
 		if extra.asked && !pods {
 			return fmt.Errorf("%w: %s shows something of pods: add pods to --resources", ErrUsage, extra.flag)

@@ -20,6 +20,7 @@ type joins struct {
 	kind     *bound // names the families
 	families []joined
 	shop     *workshop
+	exits    *exits // nil when they are not counted
 
 	mu      sync.Mutex
 	lines   Lines
@@ -73,15 +74,35 @@ type podTable struct {
 	joins *joins
 	pods  map[key]podFacts
 	store store
+	exits *podExits // nil when they are not counted
 }
 
-// pods watches pods.
+// podSeen is what is taken of a pod.
+type podSeen struct {
+	podFacts
+	endings podEndings // when they are counted
+}
+
+// watchPods watches pods.
 func (j *joins) watchPods() watcher {
 	return watcher{
-		facts: func(o runtime.Object) any { return podFactsOf(o.(*corev1.Pod)) },
+		facts: func(o runtime.Object) any {
+			p, ok := o.(*corev1.Pod)
+			if !ok {
+				return podSeen{}
+			}
+			seen := podSeen{podFacts: podFactsOf(p)}
+			if j.exits != nil {
+				seen.endings = j.exits.of(p)
+			}
+			return seen
+		},
 		observe: func() observer {
 			t := &podTable{joins: j, pods: make(map[key]podFacts)}
 			t.store.shop = j.shop
+			if j.exits != nil {
+				t.exits = &podExits{exits: j.exits, pods: make(map[key]countedPod)}
+			}
 			j.pods = append(j.pods, t)
 			return t
 		},
@@ -99,17 +120,27 @@ func podFactsOf(p *corev1.Pod) podFacts {
 func (t *podTable) seen(k key, facts any) {
 	t.joins.mu.Lock()
 	defer t.joins.mu.Unlock()
-	is, was := facts.(podFacts), t.pods[k]
-	t.joins.resolve(k, &is, was)
-	t.pods[k] = is
-	if is != was {
+	is := t.count(k, facts, (*podExits).seen)
+	if was := t.pods[k]; is != was && len(t.joins.families) > 0 {
 		t.store.put(t.joins.render(k, is))
 	}
+	t.pods[k] = is
 }
 
-func (t *podTable) gone(k key, _ any) {
+// count finds the workload of a pod, and counts what has ended.
+func (t *podTable) count(k key, facts any, count func(*podExits, key, ref, podEndings)) podFacts {
+	seen := facts.(podSeen)
+	t.joins.resolve(k, &seen.podFacts, t.pods[k])
+	if t.exits != nil {
+		count(t.exits, k, seen.workload.Value(), seen.endings)
+	}
+	return seen.podFacts
+}
+
+func (t *podTable) gone(k key, facts any) {
 	t.joins.mu.Lock()
 	defer t.joins.mu.Unlock()
+	t.count(k, facts, (*podExits).gone)
 	delete(t.pods, k)
 	t.store.take(k)
 }
@@ -117,14 +148,18 @@ func (t *podTable) gone(k key, _ any) {
 func (t *podTable) listed(all []observed) {
 	t.joins.mu.Lock()
 	defer t.joins.mu.Unlock()
-	was := t.pods
-	t.pods = make(map[key]podFacts, len(all))
-	list := make([]any, len(all))
-	for i, o := range all {
-		is := o.facts.(podFacts)
-		t.joins.resolve(o.key, &is, was[o.key])
-		t.pods[o.key] = is
-		list[i] = t.joins.render(o.key, is)
+	pods := make(map[key]podFacts, len(all))
+	var list []any
+	for _, o := range all {
+		is := t.count(o.key, o.facts, (*podExits).seen)
+		pods[o.key] = is
+		if len(t.joins.families) > 0 {
+			list = append(list, t.joins.render(o.key, is))
+		}
+	}
+	t.pods = pods
+	if t.exits != nil {
+		t.exits.keepOnly(pods)
 	}
 	_ = t.store.Replace(list, "") // it is wrong only about what was not rendered
 }
@@ -154,7 +189,9 @@ func (j *joins) flush() {
 			}
 			j.resolve(k, &facts, facts)
 			t.pods[k] = facts
-			t.store.put(j.render(k, facts))
+			if len(j.families) > 0 {
+				t.store.put(j.render(k, facts))
+			}
 		}
 	}
 	clear(j.changed)

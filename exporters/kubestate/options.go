@@ -71,8 +71,12 @@ type Options struct {
 	// JoinLabels says which labels of nodes and namespaces are shown of their
 	// pods in kube_pod_joined_labels.
 	JoinLabels Allowlist
+	// ContainerExits counts the ends of containers by workload, in
+	// kube_workload_container_exits_total.
+	ContainerExits bool
 	// CounterSeriesLimit is how many series each family has at most that counts
-	// what happens to objects (kube_event_occurrences_total); 0 means 10,000.
+	// what happens to objects (kube_event_occurrences_total and
+	// kube_workload_container_exits_total); 0 means 10,000.
 	CounterSeriesLimit int
 	// Logger, nil means slog.Default().
 	Logger *slog.Logger
