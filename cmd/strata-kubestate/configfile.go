@@ -54,6 +54,8 @@ type configFile struct {
 	Join          allowlists `yaml:"metric_join_labels"`
 	CounterSeries *int       `yaml:"counter_series_limit"`
 	Exits         *bool      `yaml:"container_exits"`
+	BudgetFamily  *int       `yaml:"series_budget_family"`
+	BudgetSpace   *int       `yaml:"series_budget_namespace"`
 
 	// Known, and without a meaning here.
 	Help                  *bool     `yaml:"help"`
@@ -179,6 +181,8 @@ func (c *configFile) overSingle(f *flags) {
 	lay(&f.workloads, c.Workloads)
 	lay(&f.counterSeries, c.CounterSeries)
 	lay(&f.exits, c.Exits)
+	lay(&f.budgetFamily, c.BudgetFamily)
+	lay(&f.budgetNamespace, c.BudgetSpace)
 	lay(&f.custom, c.Custom)
 	lay(&f.customFile, c.CustomFileOld)
 	lay(&f.customFile, c.CustomFile)

@@ -33,6 +33,7 @@ type flags struct {
 	join                                    []string
 	counterSeries                           int
 	exits                                   bool
+	budgetFamily, budgetNamespace           int
 }
 
 func (f *flags) declare(app *kingpin.Application) {
@@ -60,6 +61,8 @@ func (f *flags) declareMore(app *kingpin.Application) {
 	app.Flag("metric-join-labels", "Labels of a pod's node and namespace to show in kube_pod_joined_labels, in the form of --metric-labels-allowlist.").
 		PlaceHolder("nodes=[topology.kubernetes.io/zone],namespaces=[team]").StringsVar(&f.join)
 	app.Flag("container-exits", "Count the ends of containers by workload, reason and exit in kube_workload_container_exits_total, which stays when pods go.").BoolVar(&f.exits)
+	app.Flag("series-budget-family", "How many series each family has at most. Objects beyond it are left out of the family. 0 is no bound.").Default("0").IntVar(&f.budgetFamily)
+	app.Flag("series-budget-namespace", "How many series each namespace has at most, over all kinds. Objects beyond it are left out. 0 is no bound.").Default("0").IntVar(&f.budgetNamespace)
 	app.Flag("counter-series-limit", "How many series a family has at most that counts what happens to objects, such as kube_event_occurrences_total of --resources=events.").Default("10000").IntVar(&f.counterSeries)
 }
 
@@ -134,7 +137,11 @@ func (f *flags) options() (kubestate.Options, error) {
 		SparseStates:    f.sparse,
 		PodWorkloads:    f.workloads,
 
-		ContainerExits:     f.exits,
+		ContainerExits: f.exits,
+
+		SeriesBudgetFamily:    f.budgetFamily,
+		SeriesBudgetNamespace: f.budgetNamespace,
+
 		CounterSeriesLimit: f.counterSeries,
 	}
 	if f.memRatio <= 0 || f.memRatio > 1 {

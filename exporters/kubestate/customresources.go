@@ -164,6 +164,7 @@ func (c *customs) changed() {
 		r.cancel()
 		for _, s := range r.bound.sources {
 			c.exporter.health.remove(s.state)
+			c.exporter.extras.budgets.forget(s)
 		}
 		delete(c.running, kind)
 		c.exporter.logger.Info("a custom resource is not defined any more", "group", kind.group, "version", kind.version, "kind", kind.kind)

@@ -16,6 +16,8 @@ type extras struct {
 	whole    map[string]string    // kinds to follow whole, and the flag they are for
 	writers  []func(*body)
 	own      []func(prometheus.Registerer) error
+	budgets  *budgets // nil means none
+	shown    *budgetCollector
 	drops    *prometheus.CounterVec // of tallies, nil without one
 }
 
@@ -28,6 +30,14 @@ func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 	x := &extras{watchers: make(map[string][]watcher), whole: make(map[string]string)}
 	if o.PodWorkloads || o.ContainerExits || len(o.JoinLabels) > 0 {
 		x.join(o, newJoins(shop), show)
+	}
+	if o.SeriesBudgetFamily > 0 || o.SeriesBudgetNamespace > 0 {
+		x.budgets, x.shown = newBudgets(o.SeriesBudgetFamily, o.SeriesBudgetNamespace, o.Logger), newBudgetCollector()
+		x.own = append(x.own, func(r prometheus.Registerer) error {
+			err := registered(r, &x.shown)
+			x.shown.current.Store(x.budgets)
+			return err
+		})
 	}
 	if slices.Contains(o.Resources, "events") {
 		x.watchers["events"] = []watcher{watchEvents(x.tally(o, show, events().declarations()[0]), shop.seed)}
@@ -77,6 +87,13 @@ func (x *extras) join(o Options, j *joins, show func(declaration) bool) {
 	x.writers = append(x.writers, j.write)
 }
 
+// end stops showing what is no more.
+func (x *extras) end() {
+	if x.shown != nil {
+		x.shown.current.CompareAndSwap(x.budgets, nil)
+	}
+}
+
 // register shows the metrics about the extras themselves.
 func (x *extras) register(r prometheus.Registerer) error {
 	for _, register := range x.own {
@@ -111,6 +128,9 @@ func (o Options) validateExtras(chosen []kind) error {
 		if extra.asked && !pods {
 			return fmt.Errorf("%w: %s shows something of pods: add pods to --resources", ErrUsage, extra.flag)
 		}
+	}
+	if o.SeriesBudgetFamily < 0 || o.SeriesBudgetNamespace < 0 {
+		return fmt.Errorf("%w: --series-budget-family %d and --series-budget-namespace %d are numbers of series, or 0 for no bound", ErrUsage, o.SeriesBudgetFamily, o.SeriesBudgetNamespace)
 	}
 	if o.CounterSeriesLimit < 0 {
 		return fmt.Errorf("%w: --counter-series-limit is %d; it is a number of series, 0 means %d", ErrUsage, o.CounterSeriesLimit, defaultCounterSeries)

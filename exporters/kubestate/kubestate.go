@@ -175,7 +175,7 @@ func (e *Exporter) bind(chosen, besides []kind, set settings) {
 func (e *Exporter) follow(group rest.Interface) following {
 	return following{
 		group: group, params: e.client.params, calls: e.calls, health: e.health, shards: e.shards, shop: e.shop,
-		cached: e.options.UseAPIServerCache, limit: e.options.ObjectLimit,
+		budgets: e.extras.budgets, cached: e.options.UseAPIServerCache, limit: e.options.ObjectLimit,
 	}
 }
 
@@ -213,6 +213,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	// client-go logs each attempt; health logs what changed, once.
 	ctx = klog.NewContext(ctx, logr.Discard())
 	defer utilnet.CloseIdleConnectionsFor(e.client.http.Transport)
+	defer e.extras.end()
 	if !e.connect(ctx) {
 		return nil
 	}
@@ -276,6 +277,9 @@ func (e *Exporter) WriteOpenMetrics(w io.Writer) error {
 }
 
 func (e *Exporter) write(w io.Writer, head func(*metric.Family, []byte) []byte) error {
+	if e.extras.budgets != nil {
+		e.extras.budgets.review()
+	}
 	lent := e.shop.pool.Get().(*builder)
 	defer e.shop.pool.Put(lent)
 	b := &body{w: w, packer: lent.packer, buf: make([]byte, 0, chunk/4), head: head}

@@ -1,6 +1,9 @@
 package kubestate
 
-import "k8s.io/apimachinery/pkg/runtime"
+import (
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+)
 
 // watcher learns more of a kind's objects than its families say.
 type watcher struct {
@@ -29,9 +32,10 @@ type observed struct {
 
 // observedStore tells observers of what comes to a store.
 type observedStore struct {
-	*store
+	cache.ReflectorStore
 	observers []observer
-	facts     bool // the store's objects have no lines, and are not kept
+	replaced  func(objects int) // told after each list when nothing is kept
+	facts     bool              // the objects have no lines, and are not kept
 }
 
 // Add puts an object in, and tells of it.
@@ -47,7 +51,7 @@ func (s *observedStore) Add(object any) error {
 		return nil
 	}
 	r.facts = nil
-	return s.store.Add(r)
+	return s.ReflectorStore.Add(r)
 }
 
 // Update is Add.
@@ -62,7 +66,7 @@ func (s *observedStore) Delete(object any) error {
 	for i, o := range s.observers {
 		o.gone(r.key, r.facts[i])
 	}
-	return s.store.Delete(r)
+	return s.ReflectorStore.Delete(r)
 }
 
 // Replace puts a complete list in the place of all that was known, and tells
@@ -80,15 +84,13 @@ func (s *observedStore) Replace(list []any, version string) error {
 		o.listed(all)
 	}
 	if s.facts {
-		if s.store.replaced != nil {
-			s.store.replaced(len(list))
-		}
+		s.replaced(len(list))
 		return nil
 	}
 	for _, object := range list {
 		object.(*rendered).facts = nil
 	}
-	return s.store.Replace(list, version)
+	return s.ReflectorStore.Replace(list, version)
 }
 
 // factsOf takes what the watchers of a kind want to know of an object.

@@ -71,6 +71,10 @@ type Options struct {
 	// JoinLabels says which labels of nodes and namespaces are shown of their
 	// pods in kube_pod_joined_labels.
 	JoinLabels Allowlist
+	// SeriesBudgetFamily and SeriesBudgetNamespace are how many series each
+	// family, and each namespace over all kinds, has at most; 0 is no bound.
+	// Objects beyond that are left out whole, and counted.
+	SeriesBudgetFamily, SeriesBudgetNamespace int
 	// ContainerExits counts the ends of containers by workload, in
 	// kube_workload_container_exits_total.
 	ContainerExits bool

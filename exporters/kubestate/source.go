@@ -64,27 +64,34 @@ type source struct {
 	state  *state
 	store  store
 	target cache.ReflectorStore // the store, or what stands before it
+
+	budgeted *budgetedStore // stands before the store where there are budgets
 }
 
 // following is how objects are followed, which all list-watches of a group of
 // the API share.
 type following struct {
-	group  rest.Interface
-	params runtime.ParameterCodec
-	calls  *calls
-	health *health
-	shards *sharding
-	shop   *workshop
-	cached bool  // lists may be old
-	limit  int64 // objects of a list; 0 means all
+	group   rest.Interface
+	params  runtime.ParameterCodec
+	calls   *calls
+	health  *health
+	shards  *sharding
+	shop    *workshop
+	budgets *budgets // nil means none
+	cached  bool     // lists may be old
+	limit   int64    // objects of a list; 0 means all
 }
 
 func newSource(b *bound, sc scope, f following) *source {
 	s := &source{scope: sc, following: f, kind: b, state: f.health.add(b, sc)}
 	s.store.replaced, s.store.shop = s.state.replaced, f.shop
 	s.target = &s.store
+	if f.budgets != nil && !b.factsOnly {
+		s.budgeted = newBudgetedStore(s.target, f.budgets, b)
+		s.target = s.budgeted
+	}
 	if len(b.watchers) > 0 {
-		seen := &observedStore{store: &s.store, facts: b.factsOnly}
+		seen := &observedStore{ReflectorStore: s.target, replaced: s.state.replaced, facts: b.factsOnly}
 		for _, w := range b.watchers {
 			seen.observers = append(seen.observers, w.observe())
 		}
@@ -161,7 +168,7 @@ func (s *source) list(ctx context.Context, shard Shard, o metav1.ListOptions) (r
 		}
 		r, keep, err := s.take(o, shard)
 		if keep {
-			s.store.lighten(r)
+			s.lighten(r)
 			page.Items = append(page.Items, r)
 		}
 		return err
@@ -242,7 +249,11 @@ func (w *renderedWatch) Stop() {
 func (w *renderedWatch) run(ctx context.Context) {
 	defer close(w.out)
 	defer w.Stop()
-	for event := range w.in.ResultChan() {
+	for {
+		event, ok := w.next()
+		if !ok {
+			return
+		}
 		select {
 		case <-w.done: // what comes now may be the error of our own Stop
 			return
@@ -267,11 +278,33 @@ func (w *renderedWatch) list(e watch.Event) {
 		return
 	}
 	if r, ok := e.Object.(*rendered); ok {
-		w.source.store.lighten(r)
+		w.source.lighten(r)
 		return
 	}
 	m, err := meta.Accessor(e.Object)
 	w.lists = err != nil || e.Type != watch.Bookmark || m.GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true"
+}
+
+// next gives the next event, which may be that all is to be listed anew.
+func (w *renderedWatch) next() (event watch.Event, ok bool) {
+	var again chan struct{}
+	if w.source.budgeted != nil {
+		again = w.source.budgeted.again
+	}
+	select {
+	case event, ok = <-w.in.ResultChan():
+		return event, ok
+	case <-again:
+		return watch.Event{Type: watch.Error, Object: &apierrors.NewResourceExpired("there is room for more objects").ErrStatus}, true
+	}
+}
+
+// lighten lets go of lines of a list that the store has, unless they are to be
+// counted for a budget.
+func (s *source) lighten(r *rendered) {
+	if s.budgeted == nil {
+		s.store.lighten(r)
+	}
 }
 
 // called tells the outcome of a call, unless it is the end of the program that
