@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ import (
 type health struct {
 	logger *slog.Logger
 	server string
+	now    func() time.Time
 
 	mu      sync.Mutex
 	noShard error // why it is not known which shard this is
@@ -37,6 +39,7 @@ type state struct {
 	kind    *bound
 	scope   scope
 	listed  bool
+	age     age
 	gone    bool                       // it was removed, and what it still says is no matter
 	err     error                      // the last failure, nil when it is over
 	failing map[op]metav1.StatusReason // what fails, and how
@@ -53,7 +56,7 @@ const (
 )
 
 func newHealth(logger *slog.Logger, server string) *health {
-	return &health{logger: logger, server: server, away: make(map[*state]bool)}
+	return &health{logger: logger, server: server, now: time.Now, away: make(map[*state]bool)}
 }
 
 func (h *health) add(kind *bound, sc scope) *state {
@@ -215,6 +218,7 @@ func (s *state) over(during op) {
 func (s *state) received() {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
+	s.age.received(s.health.now())
 	s.over(opEvent)
 }
 
@@ -226,6 +230,7 @@ func (s *state) replaced(objects int) {
 		s.health.logger.Info("following "+s.name(), "objects", objects)
 	}
 	s.listed = true
+	s.age.listed(s.health.now())
 	s.over(opList)
 	s.over(opEvent)
 }

@@ -38,6 +38,7 @@ type Exporter struct {
 	kinds   []*bound
 	health  *health
 	shop    *workshop
+	ages    *ageCollector
 	client  *client
 	calls   *calls
 	shards  *sharding
@@ -111,7 +112,7 @@ func New(o Options) (*Exporter, error) {
 	}
 	e := &Exporter{
 		logger: o.Logger, retry: o.retry, health: newHealth(o.Logger, o.Config.Host), options: o,
-		calls: newCalls(), shards: newSharding(), shop: newWorkshop(),
+		calls: newCalls(), shards: newSharding(), shop: newWorkshop(), ages: newAgeCollector(),
 	}
 	if err := e.register(o.Registry); err != nil {
 		return nil, err
@@ -187,6 +188,7 @@ func (e *Exporter) register(r prometheus.Registerer) error {
 	err := errors.Join(
 		registered(r, &e.calls.list), registered(r, &e.calls.watch), registered(r, &e.calls.objects), registered(r, &e.calls.limit),
 		registered(r, &e.shards.ordinal), registered(r, &e.shards.total),
+		registered(r, &e.ages),
 	)
 	if err != nil {
 		return fmt.Errorf("registering the exporter's own metrics: %w", err)
@@ -214,6 +216,8 @@ func (e *Exporter) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logr.Discard())
 	defer utilnet.CloseIdleConnectionsFor(e.client.http.Transport)
 	defer e.extras.end()
+	e.ages.add(e.health)
+	defer e.ages.remove(e.health)
 	if !e.connect(ctx) {
 		return nil
 	}

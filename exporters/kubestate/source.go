@@ -219,7 +219,9 @@ func (s *source) watch(ctx context.Context, shard Shard, o metav1.ListOptions) (
 	if err != nil {
 		return nil, err
 	}
-	w := &renderedWatch{source: s, shard: shard, lists: o.SendInitialEvents != nil, in: in, out: make(chan watch.Event), done: make(chan struct{})}
+	lists := o.SendInitialEvents != nil && *o.SendInitialEvents
+	s.state.watchOpened(lists)
+	w := &renderedWatch{source: s, shard: shard, lists: lists, in: in, out: make(chan watch.Event), done: make(chan struct{})}
 	go w.run(ctx)
 	return w, nil
 }
@@ -248,6 +250,7 @@ func (w *renderedWatch) Stop() {
 
 func (w *renderedWatch) run(ctx context.Context) {
 	defer close(w.out)
+	defer w.source.state.watchClosed()
 	defer w.Stop()
 	for {
 		event, ok := w.next()
