@@ -51,6 +51,7 @@ type configFile struct {
 	ReadTimeout   *duration  `yaml:"server_read_timeout"`
 	Sparse        *bool      `yaml:"sparse_states"`
 	Workloads     *bool      `yaml:"pod_workloads"`
+	WorkLabels    names      `yaml:"pod_workload_labels"`
 	Join          allowlists `yaml:"metric_join_labels"`
 	CounterSeries *int       `yaml:"counter_series_limit"`
 	Exits         *bool      `yaml:"container_exits"`
@@ -135,6 +136,7 @@ func over(f flags, content []byte) (flags, error) {
 	lists(&f.annotations, c.Annotations)
 	lists(&f.labels, c.Labels)
 	lists(&f.join, c.Join)
+	lists(&f.workloadLabels, c.WorkLabels)
 	lists(&f.allow, c.Allow)
 	lists(&f.deny, c.Deny)
 	lists(&f.optIn, c.OptIn)

@@ -30,7 +30,7 @@ type flags struct {
 	objectLimit                             int64
 	resources, namespaces, denied           []string
 	allow, deny, optIn, labels, annotations []string
-	join                                    []string
+	join, workloadLabels                    []string
 	counterSeries                           int
 	exits                                   bool
 	budgetFamily, budgetNamespace           int
@@ -58,6 +58,7 @@ func (f *flags) declare(app *kingpin.Application) {
 func (f *flags) declareMore(app *kingpin.Application) {
 	app.Flag("sparse-states", "Show of sets of states, such as kube_pod_status_phase, only the states that are: no series of 0. docs/compatibility.md says which queries need a change.").BoolVar(&f.sparse)
 	app.Flag("pod-workloads", "Show kube_pod_workload: the Deployment, CronJob or other workload that a pod belongs to, past its ReplicaSet or Job.").BoolVar(&f.workloads)
+	app.Flag("pod-workload-labels", "Families of pods to put the labels workload and workload_type on as well, such as kube_pod_info.").PlaceHolder("NAME,...").StringsVar(&f.workloadLabels)
 	app.Flag("metric-join-labels", "Labels of a pod's node and namespace to show in kube_pod_joined_labels, in the form of --metric-labels-allowlist.").
 		PlaceHolder("nodes=[topology.kubernetes.io/zone],namespaces=[team]").StringsVar(&f.join)
 	app.Flag("container-exits", "Count the ends of containers by workload, reason and exit in kube_workload_container_exits_total, which stays when pods go.").BoolVar(&f.exits)
@@ -136,6 +137,8 @@ func (f *flags) options() (kubestate.Options, error) {
 		MetricOptIn:     split(f.optIn),
 		SparseStates:    f.sparse,
 		PodWorkloads:    f.workloads,
+
+		PodWorkloadLabels: split(f.workloadLabels),
 
 		ContainerExits: f.exits,
 

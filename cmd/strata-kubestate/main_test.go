@@ -63,6 +63,7 @@ func TestMistakes(t *testing.T) {
 	f(2, "--pod-workloads shows something of pods", "--pod-workloads", "--resources=nodes")
 	f(2, "--counter-series-limit is -1", "--counter-series-limit=-1")
 	f(2, "--series-budget-family -1", "--series-budget-family=-1")
+	f(2, `"kube_node_info" is no family of pods`, "--pod-workload-labels=kube_pod_info,kube_node_info")
 	f(2, "not the same", "--tls-config=a", "--web.config.file=b")
 
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

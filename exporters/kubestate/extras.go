@@ -16,6 +16,7 @@ type extras struct {
 	whole    map[string]string    // kinds to follow whole, and the flag they are for
 	writers  []func(*body)
 	own      []func(prometheus.Registerer) error
+	labelled *joins   // has families of pods with labels of workloads; nil means none
 	budgets  *budgets // nil means none
 	shown    *budgetCollector
 	drops    *prometheus.CounterVec // of tallies, nil without one
@@ -28,7 +29,7 @@ const defaultCounterSeries = 10_000
 // newExtras makes what the options ask for.
 func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 	x := &extras{watchers: make(map[string][]watcher), whole: make(map[string]string)}
-	if o.PodWorkloads || o.ContainerExits || len(o.JoinLabels) > 0 {
+	if o.PodWorkloads || o.ContainerExits || len(o.JoinLabels)+len(o.PodWorkloadLabels) > 0 {
 		x.join(o, newJoins(shop), show)
 	}
 	if o.SeriesBudgetFamily > 0 || o.SeriesBudgetNamespace > 0 {
@@ -71,9 +72,12 @@ func (x *extras) join(o Options, j *joins, show func(declaration) bool) {
 	if o.ContainerExits {
 		j.exits = &exits{x.tally(o, show, containerExits()), j.shop.seed}
 	}
-	if o.PodWorkloads || o.ContainerExits {
+	if len(o.PodWorkloadLabels) > 0 {
+		j.labels, x.labelled = newWorkloadLabels(o.PodWorkloadLabels), j
+	}
+	if o.PodWorkloads || o.ContainerExits || j.labels != nil {
 		for _, plural := range []string{"replicasets", "jobs"} {
-			x.need(plural, "--pod-workloads and --container-exits", j.ownersOf(plural))
+			x.need(plural, "--pod-workloads, --pod-workload-labels and --container-exits", j.ownersOf(plural))
 		}
 	}
 	if len(o.JoinLabels) > 0 {
@@ -122,7 +126,8 @@ func (o Options) validateExtras(chosen []kind) error {
 		flag  string
 		asked bool
 	}{
-		{"--pod-workloads", o.PodWorkloads}, {"--container-exits", o.ContainerExits},
+		{"--pod-workloads", o.PodWorkloads}, {"--pod-workload-labels", len(o.PodWorkloadLabels) > 0},
+		{"--container-exits", o.ContainerExits},
 		{"--metric-join-labels", len(o.JoinLabels) > 0},
 	} {
 		if extra.asked && !pods {
@@ -134,6 +139,9 @@ func (o Options) validateExtras(chosen []kind) error {
 	}
 	if o.CounterSeriesLimit < 0 {
 		return fmt.Errorf("%w: --counter-series-limit is %d; it is a number of series, 0 means %d", ErrUsage, o.CounterSeriesLimit, defaultCounterSeries)
+	}
+	if err := validateWorkloadLabels(o.PodWorkloadLabels); err != nil {
+		return err
 	}
 	return validateJoin(o.JoinLabels)
 }

@@ -20,7 +20,8 @@ type joins struct {
 	kind     *bound // names the families
 	families []joined
 	shop     *workshop
-	exits    *exits // nil when they are not counted
+	exits    *exits          // nil when they are not counted
+	labels   *workloadLabels // nil when none are put on
 
 	mu      sync.Mutex
 	lines   Lines
@@ -69,6 +70,14 @@ func (j *joins) add(show func(declaration) bool, family *metric.Family, render f
 	}
 }
 
+// putLabels has the labels of workloads put on families of pods, and gives the
+// settings for the pods' other families.
+func (j *joins) putLabels(k kind, set settings) settings {
+	others := j.labels.take(k, set)
+	j.kind.families = slices.Concat(j.labels.kind.families, j.kind.families)
+	return others
+}
+
 // podTable has the pods of one list-watch.
 type podTable struct {
 	joins *joins
@@ -81,6 +90,7 @@ type podTable struct {
 type podSeen struct {
 	podFacts
 	endings podEndings // when they are counted
+	base    *rendered  // lines that get labels
 }
 
 // watchPods watches pods.
@@ -94,6 +104,9 @@ func (j *joins) watchPods() watcher {
 			seen := podSeen{podFacts: podFactsOf(p)}
 			if j.exits != nil {
 				seen.endings = j.exits.of(p)
+			}
+			if j.labels != nil {
+				seen.base, _ = j.labels.kind.render(p) // it fails for what is no pod
 			}
 			return seen
 		},
@@ -121,8 +134,9 @@ func (t *podTable) seen(k key, facts any) {
 	t.joins.mu.Lock()
 	defer t.joins.mu.Unlock()
 	is := t.count(k, facts, (*podExits).seen)
-	if was := t.pods[k]; is != was && len(t.joins.families) > 0 {
-		t.store.put(t.joins.render(k, is))
+	if t.joins.labels != nil || is != t.pods[k] && len(t.joins.families) > 0 {
+		text, ends := facts.(podSeen).lines()
+		t.store.put(t.joins.render(k, is, text, ends))
 	}
 	t.pods[k] = is
 }
@@ -153,8 +167,9 @@ func (t *podTable) listed(all []observed) {
 	for _, o := range all {
 		is := t.count(o.key, o.facts, (*podExits).seen)
 		pods[o.key] = is
-		if len(t.joins.families) > 0 {
-			list = append(list, t.joins.render(o.key, is))
+		if len(t.joins.kind.families) > 0 {
+			text, ends := o.facts.(podSeen).lines()
+			list = append(list, t.joins.render(o.key, is, text, ends))
 		}
 	}
 	t.pods = pods
@@ -164,10 +179,26 @@ func (t *podTable) listed(all []observed) {
 	_ = t.store.Replace(list, "") // it is wrong only about what was not rendered
 }
 
-// render makes the lines of a pod.
-func (j *joins) render(k key, facts podFacts) *rendered {
+// lines are those that get labels.
+func (s podSeen) lines() (text []byte, ends []uint32) {
+	if s.base == nil {
+		return nil, nil
+	}
+	return s.base.text(nil), s.base.ends
+}
+
+// render makes the lines of a pod, some of which are there but for labels.
+func (j *joins) render(k key, facts podFacts, text []byte, ends []uint32) *rendered {
 	l := &j.lines
 	l.open([]string{k.namespace, k.name})
+	start := uint32(0)
+	for i := range len(j.kind.families) - len(j.families) {
+		if i < len(ends) {
+			l.text = j.labels.append(l.text, text[start:ends[i]], k, facts.workload.Value())
+			start = ends[i]
+		}
+		l.ends = append(l.ends, uint32(len(l.text)))
+	}
 	for _, f := range j.families {
 		l.family(f.family, func() { f.render(k, facts, l) })
 	}
@@ -189,8 +220,13 @@ func (j *joins) flush() {
 			}
 			j.resolve(k, &facts, facts)
 			t.pods[k] = facts
-			if len(j.families) > 0 {
-				t.store.put(j.render(k, facts))
+			if len(j.kind.families) > 0 {
+				var text []byte
+				var ends []uint32
+				if j.labels != nil {
+					text, ends = t.store.linesOf(k)
+				}
+				t.store.put(j.render(k, facts, text, ends))
 			}
 		}
 	}

@@ -128,17 +128,7 @@ func New(o Options) (*Exporter, error) {
 		}
 	}
 	besides := e.extras.besides(o, chosen)
-	groups := make([]apiGroup, 0, len(chosen)+2)
-	for _, k := range slices.Concat(chosen, besides) {
-		groups = append(groups, apiGroup{k.version(), k.addTo})
-	}
-	if o.Pod != "" {
-		groups = append(groups, groupsOfAutoShard()...)
-		e.auto = &autoShard{pod: o.Pod, namespace: o.PodNamespace, exporter: e}
-	} else {
-		e.shards.set(Shard{o.Shard.Ordinal, max(1, o.Shard.Total)})
-	}
-	if e.client, err = newClient(o.Config, groups); err != nil {
+	if err := e.reach(slices.Concat(chosen, besides)); err != nil {
 		return nil, err
 	}
 	set := settings{show: show.shows, sparse: o.SparseStates, logger: o.Logger}
@@ -158,12 +148,33 @@ func New(o Options) (*Exporter, error) {
 	return e, nil
 }
 
+// reach makes the client for kinds, and says which shard they are of.
+func (e *Exporter) reach(list []kind) (err error) {
+	o := e.options
+	groups := make([]apiGroup, 0, len(list)+2)
+	for _, k := range list {
+		groups = append(groups, apiGroup{k.version(), k.addTo})
+	}
+	if o.Pod != "" {
+		groups = append(groups, groupsOfAutoShard()...)
+		e.auto = &autoShard{pod: o.Pod, namespace: o.PodNamespace, exporter: e}
+	} else {
+		e.shards.set(Shard{o.Shard.Ordinal, max(1, o.Shard.Total)})
+	}
+	e.client, err = newClient(o.Config, groups)
+	return err
+}
+
 // bind makes the list-watches of the chosen kinds.
 func (e *Exporter) bind(chosen, besides []kind, set settings) {
 	o := e.options
 	for _, k := range chosen {
 		set.labels, set.annotations = o.LabelsAllowlist.of(k.plural()), o.AnnotationsAllowlist.of(k.plural())
-		b := k.bind(set)
+		these := set
+		if k.plural() == "pods" && e.extras.labelled != nil {
+			these = e.extras.labelled.putLabels(k, set)
+		}
+		b := k.bind(these)
 		e.extras.watch(b, besides)
 		for _, scope := range scopes(o, b) {
 			b.sources = append(b.sources, newSource(b, scope, e.follow(e.client.groups[b.version])))

@@ -68,6 +68,9 @@ type Options struct {
 	// PodWorkloads shows kube_pod_workload: the Deployment, CronJob or other
 	// workload that a pod belongs to.
 	PodWorkloads bool
+	// PodWorkloadLabels names families of pods that have the workload as
+	// labels, too: kube_pod_info and others.
+	PodWorkloadLabels []string
 	// JoinLabels says which labels of nodes and namespaces are shown of their
 	// pods in kube_pod_joined_labels.
 	JoinLabels Allowlist
