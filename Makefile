@@ -127,8 +127,13 @@ build-bench-container: go
 	cd test/bench && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o ../../bin/bench/containers ./containers
 
 .PHONY: bench-kubestate
-bench-kubestate: build-bench-kubestate ## measure strata-kubestate on 10,000 pods, two minutes (PODS=50000)
+bench-kubestate: build-bench-kubestate ## measure strata-kubestate on 10,000 pods, two minutes (PODS=50000; API=real fills a real API server, root)
+ifeq ($(API),real)
+	@$(call debian,ip,iproute2)
+	cd test/e2e && go run ./cmd/controlplane ../../bin/bench/kubestate -strata-kubestate ../../bin/strata-kubestate -kubeconfig {kubeconfig} $(if $(PODS),-pods $(PODS)) $(ARGS)
+else
 	bin/bench/kubestate $(if $(PODS),-pods $(PODS)) $(ARGS)
+endif
 
 .PHONY: soak-kubestate
 soak-kubestate: build-bench-kubestate ## ten minutes of 200 changes a second, broken watches and 410: memory, and no change missed (SOAK=2m)

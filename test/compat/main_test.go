@@ -16,12 +16,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/strata-metrics/strata/test/e2e/apart"
 	"github.com/strata-metrics/strata/test/e2e/binaries"
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 	"github.com/strata-metrics/strata/test/e2e/repo"
@@ -61,9 +58,6 @@ func TestMain(m *testing.M) {
 
 // runOutside builds what needs a network, then runs the tests inside.
 func runOutside() (code int, err error) {
-	if os.Geteuid() != 0 {
-		return 1, errors.New("namespaces of its own need root: run this as root")
-	}
 	env := environment{}
 	if env.Root, err = repo.Root("."); err != nil {
 		return 1, err
@@ -99,7 +93,7 @@ func runOutside() (code int, err error) {
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return 1, err
 	}
-	return runNamespaced(file)
+	return apart.Run(insideEnv + "=" + file)
 }
 
 // buildClient builds the program of the typed clients in the versions of one
@@ -114,25 +108,6 @@ func buildClient(root, name, modfile string) (string, error) {
 	return out, nil
 }
 
-// runNamespaced runs this program again as the first process of its
-// namespaces: when it ends, or when this one does, the kernel ends all others.
-func runNamespaced(file string) (int, error) {
-	runtime.LockOSThread() // the signal comes when the thread ends that started it
-	defer runtime.UnlockOSThread()
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), insideEnv+"="+file)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
-		Pdeathsig:  syscall.SIGKILL,
-	}
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1), nil // what went wrong is told already
-	}
-	return 0, err
-}
-
 // runInside starts the control plane that all tests share.
 func runInside(m *testing.M, file string) (code int, err error) {
 	data, err := os.ReadFile(file)
@@ -142,7 +117,11 @@ func runInside(m *testing.M, file string) (code int, err error) {
 	if err := json.Unmarshal(data, &shared.environment); err != nil {
 		return 1, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := settle(); err != nil {
+	if err := apart.Settle(nodeIP); err != nil {
+		return 1, err
+	}
+	// Scripts look for kubectl there.
+	if err := os.Setenv("PATH", filepath.Dir(shared.Programs["kubectl"])+":"+os.Getenv("PATH")); err != nil {
 		return 1, err
 	}
 	shared.control, err = cluster.StartControlPlane(context.Background(), cluster.Options{
@@ -157,20 +136,3 @@ func runInside(m *testing.M, file string) (code int, err error) {
 
 // nodeIP is where the reference data wants its fake nodes.
 const nodeIP = "10.200.0.1"
-
-// settle makes the namespaces usable: a /proc of its own, the loopback device
-// with the address of the nodes, and kubectl where scripts look for it.
-func settle() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("making mounts private: %w", err)
-	}
-	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		return fmt.Errorf("mounting /proc: %w", err)
-	}
-	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", nodeIP + "/32", "dev", "lo"}} {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %v (is iproute2 installed?): %w: %s", args, err, out)
-		}
-	}
-	return os.Setenv("PATH", filepath.Dir(shared.Programs["kubectl"])+":"+os.Getenv("PATH"))
-}

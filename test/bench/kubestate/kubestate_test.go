@@ -34,7 +34,7 @@ func TestAPIServer(t *testing.T) {
 		}
 		require.Equal(t, watch.Added, kinds[0])
 		require.Equal(t, watch.Bookmark, kinds[120])
-		s.change(1)
+		require.NoError(t, s.change(t.Context(), 1))
 		require.Equal(t, watch.Modified, (<-w.ResultChan()).Type)
 		w.Stop()
 		server.Close()

@@ -1,5 +1,5 @@
-// Command kubestate measures strata-kubestate on an API server of its own, which
-// holds so many pods of two containers with their ReplicaSets, Deployments and
+// Command kubestate measures strata-kubestate on an API server of its own, or on a
+// real one that it fills, which holds so many pods of two containers with their ReplicaSets, Deployments and
 // nodes: memory after the list and in it, and what a scrape costs when nothing,
 // one pod of a hundred or one of ten has changed since the last. It prints one
 // line a figure and exits 1 where one falls short.
@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ const (
 type settings struct {
 	program         string
 	pods, scrapes   int
+	kubeconfig      string // of a real API server; empty means the benchmark's own
 	watchList, keep bool
 	lasts           time.Duration // of a soak; 0 means scrapes instead
 	dir             string
@@ -42,6 +44,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&s.program, "strata-kubestate", "bin/strata-kubestate", "program to measure")
 	flags.IntVar(&s.pods, "pods", podsOfGoals, "pods that the API server has")
 	flags.IntVar(&s.scrapes, "scrapes", 10, "scrapes of each sort")
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "fill the empty API server of this file, in place of one of our own")
 	flags.BoolVar(&s.watchList, "watch-list", true, "whether watches can begin with a list; without, lists come by pages")
 	flags.BoolVar(&s.keep, "keep", false, "leave both running until interrupted, for profiles at /debug/pprof of the telemetry port")
 	flags.DurationVar(&s.lasts, "soak", 0, "in place of the scrapes: for so long, 200 changes a second, broken watches and forgotten versions")
@@ -50,6 +53,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if s.pods < 100 || s.scrapes < 1 {
 		return fmt.Errorf("--pods=%d --scrapes=%d: want at least 100 pods and a scrape", s.pods, s.scrapes)
+	}
+	if s.kubeconfig != "" && (s.lasts > 0 || !s.watchList) {
+		return errors.New("--kubeconfig: a soak and lists by pages need our own API server, leave it out")
 	}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "strata-bench-"); err != nil {
@@ -76,23 +82,44 @@ func plain(name, unit string, ours float64) figure.Figure {
 	return figure.Figure{Name: name, Unit: unit, Ours: ours, Peer: figure.Unknown()}
 }
 
+// cluster is what the program follows.
+type cluster interface {
+	// change lets a container of n pods, taken by chance, end and begin anew.
+	change(ctx context.Context, n int) error
+	// begun is how often containers began anew.
+	begun() int
+}
+
 func (s settings) measure(ctx context.Context, report *figure.Reporter) error {
-	api := newAPIServer(s.pods, s.watchList)
+	if s.kubeconfig != "" {
+		filled, err := fill(ctx, report, s.kubeconfig, s.pods)
+		if err != nil {
+			return err
+		}
+		return s.figures(ctx, report, filled, "--kubeconfig="+s.kubeconfig)
+	}
+	own := newAPIServer(s.pods, s.watchList)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("port for the API server: %w", err)
 	}
-	server := &http.Server{Handler: api, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: own, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(l) }()
 	defer func() { _ = server.Close() }()
-	p, err := s.start(ctx, report, "strata-kubestate", l.Addr().String())
+	address := "--apiserver=http://" + l.Addr().String()
+	if s.lasts > 0 {
+		return s.endure(ctx, report, own, address)
+	}
+	return s.figures(ctx, report, own, address)
+}
+
+// figures measures the program on a cluster that an argument leads it to.
+func (s settings) figures(ctx context.Context, report *figure.Reporter, api cluster, address string) error {
+	p, err := s.start(ctx, report, "strata-kubestate", address)
 	if err != nil {
 		return err
 	}
 	defer p.process.Stop()
-	if s.lasts > 0 {
-		return s.endure(ctx, report, p, api, l.Addr().String())
-	}
 	if err := s.memory(ctx, report, p, "after the list"); err != nil {
 		return err
 	}
@@ -118,7 +145,7 @@ func (s settings) measure(ctx context.Context, report *figure.Reporter) error {
 
 // scrapesOf measures scrapes of one sort. A body that has not every change is
 // an error.
-func (s settings) scrapesOf(ctx context.Context, report *figure.Reporter, p *program, api *apiServer, name, encoding string, changed int) error {
+func (s settings) scrapesOf(ctx context.Context, report *figure.Reporter, p *program, api cluster, name, encoding string, changed int) error {
 	if _, err := p.scrape(ctx, encoding); err != nil { // the first after another sort is none
 		return err
 	}
@@ -130,7 +157,9 @@ func (s settings) scrapesOf(ctx context.Context, report *figure.Reporter, p *pro
 		if err != nil {
 			return err
 		}
-		api.change(changed)
+		if err := api.change(ctx, changed); err != nil {
+			return err
+		}
 		after, err := p.rest(ctx)
 		if err != nil {
 			return err
@@ -144,8 +173,8 @@ func (s settings) scrapesOf(ctx context.Context, report *figure.Reporter, p *pro
 		if seen, err = p.read(encoding == "gzip"); err != nil {
 			return err
 		}
-		if seen.restarts != api.restarts {
-			return fmt.Errorf("%s: %d containers began anew and the body has %d of them", name, api.restarts, seen.restarts)
+		if seen.restarts != api.begun() {
+			return fmt.Errorf("%s: %d containers began anew and the body has %d of them", name, api.begun(), seen.restarts)
 		}
 	}
 	n := float64(s.scrapes)
@@ -185,7 +214,7 @@ func (s settings) memory(ctx context.Context, report *figure.Reporter, p *progra
 }
 
 // start runs the program and waits until it has listed everything.
-func (s settings) start(ctx context.Context, report *figure.Reporter, name, api string) (*program, error) {
+func (s settings) start(ctx context.Context, report *figure.Reporter, name, address string) (*program, error) {
 	path, err := filepath.Abs(s.program)
 	if err != nil {
 		return nil, err
@@ -204,7 +233,7 @@ func (s settings) start(ctx context.Context, report *figure.Reporter, name, api 
 	base := "http://127.0.0.1:" + ports[0]
 	p := &program{url: base + "/metrics", client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	begin := time.Now()
-	p.process, err = process.Start(s.dir, name, path, "--apiserver=http://"+api, "--resources=pods,replicasets,deployments,nodes",
+	p.process, err = process.Start(s.dir, name, path, address, "--resources=pods,replicasets,deployments,nodes",
 		"--host=127.0.0.1", "--port="+ports[0], "--telemetry-host=127.0.0.1", "--telemetry-port="+ports[1], "--web.enable-pprof")
 	if err != nil {
 		return nil, err

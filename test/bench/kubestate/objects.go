@@ -77,6 +77,8 @@ func (m *maker) cluster(pods int) map[string][]runtime.Object {
 	for set := 0; set*podsOfSet < pods; set++ {
 		namespace, name := fmt.Sprintf("team-%02d", set%namespaces), fmt.Sprintf("service-%04d", set)
 		deployment := &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: m.meta(namespace, name, set)}
+		labels := map[string]string{"app": name}
+		deployment.Spec.Selector, deployment.Spec.Template = &metav1.LabelSelector{MatchLabels: labels}, template(labels, name)
 		replicas, surge := int32(podsOfSet), intstr.FromString("25%")
 		deployment.Spec.Replicas = &replicas
 		deployment.Spec.Strategy = appsv1.DeploymentStrategy{
@@ -89,7 +91,7 @@ func (m *maker) cluster(pods int) map[string][]runtime.Object {
 		hash := m.word(9)
 		rs := &appsv1.ReplicaSet{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "ReplicaSet"}, ObjectMeta: m.meta(namespace, name+"-"+hash, set)}
 		rs.OwnerReferences = owner("Deployment", name, deployment.UID)
-		rs.Spec.Replicas = &replicas
+		rs.Spec.Replicas, rs.Spec.Selector, rs.Spec.Template = &replicas, deployment.Spec.Selector, deployment.Spec.Template
 		rs.Status = appsv1.ReplicaSetStatus{Replicas: replicas, FullyLabeledReplicas: replicas, ReadyReplicas: replicas, AvailableReplicas: replicas, ObservedGeneration: 1}
 		all["deployments"], all["replicasets"] = append(all["deployments"], deployment), append(all["replicasets"], rs)
 		for i := set * podsOfSet; i < min(pods, (set+1)*podsOfSet); i++ {
@@ -97,6 +99,14 @@ func (m *maker) cluster(pods int) map[string][]runtime.Object {
 		}
 	}
 	return all
+}
+
+// template is what a real API server wants at least.
+func template(labels map[string]string, app string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: labels},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "registry.example.com/" + app + ":1.2.3"}}},
+	}
 }
 
 func nodeName(i int) string {

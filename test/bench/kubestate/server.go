@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -229,13 +230,19 @@ func (s *apiServer) bookmark(plural string, version int) runtime.Object {
 	return o
 }
 
-// change lets a container of n pods, taken by chance, end and begin anew.
-func (s *apiServer) change(n int) {
+func (s *apiServer) change(_ context.Context, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range rand.Perm(len(s.objects["pods"]))[:n] {
 		s.restart(i)
 	}
+	return nil
+}
+
+func (s *apiServer) begun() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.restarts
 }
 
 // restart changes one pod. The lock is held.

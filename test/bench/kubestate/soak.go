@@ -53,7 +53,12 @@ type soak struct {
 
 // endure changes pods for a while: memory is to be flat, and what is shown at
 // the end is to be what a fresh program shows.
-func (s settings) endure(ctx context.Context, report *figure.Reporter, p *program, api *apiServer, address string) error {
+func (s settings) endure(ctx context.Context, report *figure.Reporter, api *apiServer, address string) error {
+	p, err := s.start(ctx, report, "strata-kubestate", address)
+	if err != nil {
+		return err
+	}
+	defer p.process.Stop()
 	o := &soak{
 		settings: s, report: report, p: p, api: api,
 		nextScrape: scrapeEvery, nextBreak: breakEvery, nextForget: forgetEvery,

@@ -62,7 +62,7 @@ func TestForgottenVersion(t *testing.T) {
 	s := newAPIServer(100, false)
 	first := s.version
 	for range 2*kept + 1 {
-		s.change(1)
+		require.NoError(t, s.change(t.Context(), 1))
 	}
 	require.Len(t, s.journals["pods"].events, kept+1)
 	recorder := httptest.NewRecorder()
