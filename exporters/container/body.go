@@ -24,9 +24,7 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 	}
 	b.Add(e.cadvisor.failed, number(s.failed))
 	e.cadvisor.addMachine(b, hardware, false)
-	if f := e.cadvisor.oomKills; f != nil {
-		e.ooms.addTo(b, f)
-	}
+	e.ooms.addTo(b, e.cadvisor.oomKills)
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
@@ -41,16 +39,14 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 			values = append(values[:3], extra...)
 			b.AddExtra(row.family, v, values, names, texts)
 		})
-		if v := c.reclaimable(); e.cadvisor.reclaimable != nil && !math.IsNaN(v) {
-			b.AddExtra(e.cadvisor.reclaimable, v, values[:3], names, texts)
-		}
-		e.cadvisor.eachTotal(c, func(f *metric.Family, v float64) { b.AddExtra(f, v, values[:3], names, texts) })
+		e.cadvisor.eachOwn(c, func(f *metric.Family, v float64) { b.AddExtra(f, v, values[:3], names, texts) })
 		b.AddExtra(e.cadvisor.seen, math.Floor(unixSeconds(c.At)), values[:3], names, texts)
 	}
 	return nil
 }
 
-// CollectCAdvisor fills a batch for /metrics/cadvisor. Of cgroups that are not
+// CollectCAdvisor fills a batch for /metrics/cadvisor: what the kubelet shows, and
+// the families of our own, since this is what a cluster reads. Of cgroups that are not
 // Kubernetes' it shows those that the kubelet shows, or all where there is no
 // kubelet.
 func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
@@ -65,6 +61,7 @@ func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
 	}
 	b.Add(e.kubelet.failed, number(s.failed))
 	e.kubelet.addMachine(b, hardware, true)
+	e.ooms.addTo(b, e.kubelet.oomKills)
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
@@ -85,6 +82,7 @@ func (e *Exporter) CollectCAdvisor(ctx context.Context, b *metric.Batch) error {
 			}
 			b.AddAt(row.family, v, at, values...)
 		})
+		e.kubelet.eachOwn(c, func(f *metric.Family, v float64) { b.Add(f, v, values[:6]...) })
 		b.AddAt(e.kubelet.seen, math.Floor(unixSeconds(c.At)), c.At, values[:6]...)
 	}
 	return nil

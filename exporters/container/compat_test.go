@@ -77,7 +77,7 @@ func familiesTable(t *testing.T) string {
 
 func endedFamilies() string {
 	var b strings.Builder
-	b.WriteString("## Of containers that have ended\n\nStrata's own, at /metrics, with the labels of the container.\n\n| Family | Type | Meaning |\n|---|---|---|\n")
+	b.WriteString("## Of containers that have ended\n\nStrata's own, at /metrics and /metrics/cadvisor, with the labels of the container.\n\n| Family | Type | Meaning |\n|---|---|---|\n")
 	for _, row := range endedTable() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", row.name, row.typ, row.help)
 	}
@@ -86,7 +86,7 @@ func endedFamilies() string {
 
 func ownFamiliesTable() string {
 	var b strings.Builder
-	b.WriteString("## Further ones of Strata's own\n\nAt /metrics.\n\n| Family | Type | Labels of its own | Group | Meaning |\n|---|---|---|---|---|\n")
+	b.WriteString("## Further ones of Strata's own\n\nAt /metrics and /metrics/cadvisor.\n\n| Family | Type | Labels of its own | Group | Meaning |\n|---|---|---|---|---|\n")
 	for _, row := range ownTable() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", row.name, row.typ, strings.Join(row.labels, ", "), row.group, row.help)
 	}

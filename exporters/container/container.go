@@ -236,8 +236,9 @@ func (e *Exporter) Close() error {
 func (e *Exporter) Handler() http.Handler { return e.handler(e.Collect, e.o.Gatherer) }
 
 // CAdvisorHandler serves what the kubelet serves at /metrics/cadvisor: exactly
-// its labels, and the time of each reading.
-func (e *Exporter) CAdvisorHandler() http.Handler { return e.handler(e.CollectCAdvisor, nil) }
+// its labels, and the time of each reading. Of the exporter itself it has what
+// tells whether the rest is whole, since a cluster reads nothing else.
+func (e *Exporter) CAdvisorHandler() http.Handler { return e.handler(e.CollectCAdvisor, e.own.all) }
 
 // ResourceHandler serves what the kubelet serves at /metrics/resource, the
 // source of metrics.k8s.io.
@@ -372,6 +373,8 @@ func (e *Exporter) logTrouble(err error, files int) {
 
 // ownMetrics are about the exporter itself.
 type ownMetrics struct {
+	all *prometheus.Registry
+
 	readErrors, runtimeErrors         prometheus.Counter
 	unidentified, duration, runtimeUp prometheus.Gauge
 
@@ -398,14 +401,15 @@ func newOwnMetrics(r prometheus.Registerer) (ownMetrics, error) {
 	m.endedIncomplete = counter("ended_incomplete_total", "Those of them that were removed before they could be read after their last process.")
 	m.endedLost = counter("ended_lost_total", "Those of them that no scrape showed: nobody came for five minutes, or there were too many, or another of the same name ended.")
 	m.unwatched = counter("unwatched_total", "Cgroups of which the end is not seen, since there are too many.")
-	if r == nil {
-		return m, nil
-	}
+	m.all = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{m.readErrors, m.runtimeErrors, m.unidentified, m.duration, m.runtimeUp,
 		m.ended, m.endedIncomplete, m.endedLost, m.unwatched} {
-		if err := r.Register(c); err != nil {
+		if err := m.all.Register(c); err != nil {
 			return m, err
 		}
 	}
-	return m, nil
+	if r == nil {
+		return m, nil
+	}
+	return m, r.Register(m.all)
 }

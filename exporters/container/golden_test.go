@@ -115,7 +115,9 @@ func TestHandlers(t *testing.T) {
 		return w.Body.String()
 	}
 	require.Contains(t, get("/metrics"), "\nstrata_container_runtime_up 1\n")
-	require.NotContains(t, get("/metrics/cadvisor"), "strata_")
+	require.Contains(t, get("/metrics/cadvisor"), "\nstrata_container_memory_working_set_reclaimable_bytes{")
+	require.Contains(t, get("/metrics/cadvisor"), "\nstrata_container_runtime_up 1\n")
+	require.NotContains(t, get("/metrics/resource"), "strata_")
 	require.Contains(t, get("/metrics/resource"), `container_cpu_usage_seconds_total{container="app",pod="web-1",namespace="shop"} 10.5 1700000200250`)
 }
 

@@ -202,6 +202,9 @@ func (o *ooms) ended(c *Cgroup, now time.Time) {
 
 // addTo shows the totals.
 func (o *ooms) addTo(b *metric.Batch, f *metric.Family) {
+	if f == nil {
+		return // not among the groups
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.order == nil {

@@ -326,6 +326,7 @@ func kubeletDifferences() []likeness.Difference {
 	const layer = "what a container has written, which cAdvisor knows of Docker alone"
 	all := []likeness.Difference{
 		{Kind: likeness.Missing, Family: "cadvisor_version_info", Why: "it is about cAdvisor itself"},
+		{Kind: likeness.Added, Family: "strata_container_*", Why: "families of our own"},
 		{Kind: likeness.Other, Family: "container_oom_events_total", Where: ofRoot, Why: "the kernel's count, there what was seen in its log since the start"},
 	}
 	for _, name := range []string{"read", "write", "io_time", "io_time_weighted"} {
