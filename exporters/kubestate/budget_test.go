@@ -136,6 +136,32 @@ func TestFamilyBudget(t *testing.T) {
 	next.extras.end()
 }
 
+// TestBudgetOfWorkloads holds that families that need other objects are within
+// the budgets, and come when there is room.
+func TestBudgetOfWorkloads(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t, true)
+	for i := range 5 {
+		api.put("pods", object("a", fmt.Sprint("p", i), nil))
+	}
+	e := follow(t, Options{
+		Config: api.config(), Resources: []string{"pods"}, PodWorkloads: true, SeriesBudgetFamily: 3,
+		MetricAllowlist: []string{"kube_pod_info", "kube_pod_workload"},
+	})
+	ready(t, e)
+	body := scrape(t, e)
+	require.Len(t, seriesIn(body, "kube_pod_info"), 3)
+	require.Len(t, seriesIn(body, "kube_pod_workload"), 3)
+	api.remove("pods", object("a", "p1", nil))
+	for _, family := range []string{"kube_pod_info", "kube_pod_workload"} {
+		eventually(t, family, func() bool { // the fourth is there, and which of them went
+			all := seriesIn(text(e), family)
+			return len(all) == 3 && !strings.Contains(strings.Join(all, ""), `"p1"`)
+		})
+	}
+	scrape(t, e)
+}
+
 // TestBudgetsAddUp holds over any history that the accounts are those of what
 // is shown, and that no bound is passed.
 func TestBudgetsAddUp(t *testing.T) {

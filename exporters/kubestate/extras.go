@@ -29,9 +29,6 @@ const defaultCounterSeries = 10_000
 // newExtras makes what the options ask for.
 func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 	x := &extras{watchers: make(map[string][]watcher), whole: make(map[string]string)}
-	if o.PodWorkloads || o.ContainerExits || len(o.JoinLabels)+len(o.PodWorkloadLabels) > 0 {
-		x.join(o, newJoins(shop), show)
-	}
 	if o.SeriesBudgetFamily > 0 || o.SeriesBudgetNamespace > 0 {
 		x.budgets, x.shown = newBudgets(o.SeriesBudgetFamily, o.SeriesBudgetNamespace, o.Logger), newBudgetCollector()
 		x.own = append(x.own, func(r prometheus.Registerer) error {
@@ -39,6 +36,9 @@ func newExtras(o Options, shop *workshop, show func(declaration) bool) *extras {
 			x.shown.current.Store(x.budgets)
 			return err
 		})
+	}
+	if o.PodWorkloads || o.ContainerExits || len(o.JoinLabels)+len(o.PodWorkloadLabels) > 0 {
+		x.join(o, newJoins(shop, x.budgets), show)
 	}
 	if slices.Contains(o.Resources, "events") {
 		x.watchers["events"] = []watcher{watchEvents(x.tally(o, show, events().declarations()[0]), shop.seed)}

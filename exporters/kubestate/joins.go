@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/strata-metrics/strata/internal/metric"
 )
@@ -20,6 +21,7 @@ type joins struct {
 	kind     *bound // names the families
 	families []joined
 	shop     *workshop
+	budgets  *budgets        // nil means none
 	exits    *exits          // nil when they are not counted
 	labels   *workloadLabels // nil when none are put on
 
@@ -55,9 +57,9 @@ type podFacts struct {
 	workload unique.Handle[ref]
 }
 
-func newJoins(shop *workshop) *joins {
+func newJoins(shop *workshop, b *budgets) *joins {
 	return &joins{
-		kind: &bound{name: "pods"}, shop: shop,
+		kind: &bound{name: "pods"}, shop: shop, budgets: b,
 		others: make(map[string][]*otherTable), changed: make(map[objectRef]struct{}),
 	}
 }
@@ -84,6 +86,9 @@ type podTable struct {
 	pods  map[key]podFacts
 	store store
 	exits *podExits // nil when they are not counted
+
+	target cache.ReflectorStore // the store, or the budgets before it
+	again  chan struct{}        // asks for all pods; nil without budgets
 }
 
 // podSeen is what is taken of a pod.
@@ -112,7 +117,11 @@ func (j *joins) watchPods() watcher {
 		},
 		observe: func() observer {
 			t := &podTable{joins: j, pods: make(map[key]podFacts)}
-			t.store.shop = j.shop
+			t.store.shop, t.target = j.shop, &t.store
+			if j.budgets != nil {
+				b := newBudgetedStore(t.target, j.budgets, j.kind)
+				t.target, t.again = b, b.again
+			}
 			if j.exits != nil {
 				t.exits = &podExits{exits: j.exits, pods: make(map[key]countedPod)}
 			}
@@ -136,7 +145,7 @@ func (t *podTable) seen(k key, facts any) {
 	is := t.count(k, facts, (*podExits).seen)
 	if t.joins.labels != nil || is != t.pods[k] && len(t.joins.families) > 0 {
 		text, ends := facts.(podSeen).lines()
-		t.store.put(t.joins.render(k, is, text, ends))
+		t.put(t.joins.render(k, is, text, ends))
 	}
 	t.pods[k] = is
 }
@@ -156,7 +165,7 @@ func (t *podTable) gone(k key, facts any) {
 	defer t.joins.mu.Unlock()
 	t.count(k, facts, (*podExits).gone)
 	delete(t.pods, k)
-	t.store.take(k)
+	_ = t.target.Delete(&rendered{key: k}) // it is wrong only about what was not rendered
 }
 
 func (t *podTable) listed(all []observed) {
@@ -176,7 +185,19 @@ func (t *podTable) listed(all []observed) {
 	if t.exits != nil {
 		t.exits.keepOnly(pods)
 	}
-	_ = t.store.Replace(list, "") // it is wrong only about what was not rendered
+	_ = t.target.Replace(list, "") // as above
+}
+
+func (t *podTable) put(r *rendered) { _ = t.target.Add(r) } // as above
+
+// asked says whether there is room for pods that the budgets left out.
+func (t *podTable) asked() bool {
+	select {
+	case <-t.again:
+		return true
+	default:
+		return false
+	}
 }
 
 // lines are those that get labels.
@@ -210,12 +231,13 @@ func (j *joins) render(k key, facts podFacts, text []byte, ends []uint32) *rende
 func (j *joins) flush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.changed) == 0 {
-		return
-	}
 	for _, t := range j.pods {
+		asked := t.asked()
+		if len(j.changed) == 0 && !asked {
+			continue
+		}
 		for k, facts := range t.pods {
-			if !j.touched(k, facts) {
+			if !asked && !j.touched(k, facts) {
 				continue
 			}
 			j.resolve(k, &facts, facts)
@@ -226,7 +248,7 @@ func (j *joins) flush() {
 				if j.labels != nil {
 					text, ends = t.store.linesOf(k)
 				}
-				t.store.put(j.render(k, facts, text, ends))
+				t.put(j.render(k, facts, text, ends))
 			}
 		}
 	}

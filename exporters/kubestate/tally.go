@@ -23,7 +23,8 @@ type tally struct {
 
 	mu     sync.Mutex
 	counts map[string]*tallied
-	order  []string // keys, sorted
+	order  []string  // keys, sorted
+	full   time.Time // before this no series is idle enough
 }
 
 // tallied is a series.
@@ -73,13 +74,20 @@ func (t *tally) add(n float64, labels ...string) {
 
 // makeRoom drops the series that has not counted for the longest.
 func (t *tally) makeRoom() bool {
+	if t.now().Before(t.full) {
+		return false // do not look at all of them each time
+	}
 	oldest := ""
 	for key, c := range t.counts {
 		if oldest == "" || c.last.Before(t.counts[oldest].last) {
 			oldest = key
 		}
 	}
-	if c := t.counts[oldest]; c == nil || t.now().Sub(c.last) < idleEnough {
+	c := t.counts[oldest]
+	if c == nil {
+		return false
+	}
+	if t.full = c.last.Add(idleEnough); t.now().Before(t.full) {
 		return false
 	}
 	delete(t.counts, oldest)
