@@ -144,7 +144,7 @@ func (t *podTable) seen(k key, facts any) {
 	defer t.joins.mu.Unlock()
 	is := t.count(k, facts, (*podExits).seen)
 	if t.joins.labels != nil || is != t.pods[k] && len(t.joins.families) > 0 {
-		text, ends := facts.(podSeen).lines()
+		text, ends := facts.(podSeen).takeLines()
 		t.put(t.joins.render(k, is, text, ends))
 	}
 	t.pods[k] = is
@@ -177,7 +177,7 @@ func (t *podTable) listed(all []observed) {
 		is := t.count(o.key, o.facts, (*podExits).seen)
 		pods[o.key] = is
 		if len(t.joins.kind.families) > 0 {
-			text, ends := o.facts.(podSeen).lines()
+			text, ends := o.facts.(podSeen).takeLines()
 			list = append(list, t.joins.render(o.key, is, text, ends))
 		}
 	}
@@ -200,12 +200,15 @@ func (t *podTable) asked() bool {
 	}
 }
 
-// lines are those that get labels.
-func (s podSeen) lines() (text []byte, ends []uint32) {
+// takeLines gives those that get labels, once: a list still has all of them
+// when it has been taken.
+func (s podSeen) takeLines() (text []byte, ends []uint32) {
 	if s.base == nil {
 		return nil, nil
 	}
-	return s.base.text(nil), s.base.ends
+	text, ends = s.base.text(nil), s.base.ends
+	s.base.packed, s.base.ends = nil, nil
+	return text, ends
 }
 
 // render makes the lines of a pod, some of which are there but for labels.

@@ -52,7 +52,7 @@ func TestSparseStates(t *testing.T) {
 		require.Less(t, len(sparse), len(full))
 	}
 	full, sparse := len(lines(false, pods(), pod)), len(lines(true, pods(), pod))
-	require.Equal(t, []int{51, 41}, []int{full, sparse}, "a pod's series; docs/compatibility.md has these figures")
+	require.Equal(t, []int{51, 41}, []int{full, sparse}, "the series of a pod, as docs/compatibility.md says")
 }
 
 // moment is what is true of the pod and of the node at a scrape.
