@@ -96,6 +96,17 @@ func TestSameAsTheField(t *testing.T) {
 			got := seriesOfBody(t, scrape(t, e), families)
 			require.NotEmpty(t, want)
 			compare(t, want, got)
+
+			// What is shown besides changes nothing of it.
+			if o.Resources == nil || slices.Contains(o.Resources, "pods") {
+				o.PodWorkloads, o.ContainerExits, o.JoinLabels = true, true, Allowlist{"nodes": {"*"}, "namespaces": {"*"}}
+			}
+			o.SeriesBudgetFamily, o.SeriesBudgetNamespace = 1_000_000, 1_000_000
+			more := follow(t, o)
+			ready(t, more)
+			all := scrape(t, more)
+			compare(t, want, seriesOfBody(t, all, families))
+			require.Equal(t, len(seriesIn(all, "kube_pod_info")), len(seriesIn(all, "kube_pod_workload")))
 		})
 	}
 }
