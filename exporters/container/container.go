@@ -217,9 +217,8 @@ func withDefaults(o Options) Options {
 	return o
 }
 
-// Close ends the connection to the runtime and what is under way on it, and closes
-// the files of cgroups. No
-// scrape may be served afterwards.
+// Close ends the connections to the runtimes and what is under way on them, and
+// closes the files of cgroups. No scrape may be served afterwards.
 func (e *Exporter) Close() error {
 	var err error
 	if c, ok := e.o.Source.(io.Closer); ok {

@@ -165,13 +165,12 @@ func gzipEnd(sum, size uint32) (end [10]byte) {
 // power in the lowest bit. The sum of two texts, one behind the other, is that
 // of the first, multiplied by x to the bits of the second, plus the second's.
 
-// multiply multiplies two rests.
+// multiply multiplies two rests, without a branch, which nobody could foretell:
+// there is one for each piece of an answer.
 func multiply(a, b uint32) (product uint32) {
-	for ; a != 0; a <<= 1 {
-		if a&(1<<31) != 0 {
-			product ^= b
-		}
-		b = b>>1 ^ crc32.IEEE&-(b&1)
+	for range 32 {
+		product ^= b & -(a >> 31)
+		a, b = a<<1, b>>1^crc32.IEEE&-(b&1)
 	}
 	return product
 }

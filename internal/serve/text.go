@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +24,23 @@ func KeepHeapSmall() {
 	}
 }
 
+// startTime is for how long a program is taken to start: until then it has
+// served its first scrapes, with connections to make and lists to read.
+const startTime = time.Minute
+
 // ReleaseStart gives back to the kernel what only the start of the program has
-// needed: its garbage, and the pages of its file with the parsing of flags and
-// the initialisation of packages. What is needed again is mapped again when it is touched, from the
-// kernel's cache of the file. It is called when a program is about to serve;
-// where it fails nothing is lost but this memory.
+// needed, now and once more after the first scrapes. It is called when a program
+// is about to serve.
 func ReleaseStart() {
+	release()
+	time.AfterFunc(startTime, release)
+}
+
+// release gives back garbage, and the pages of the program's file with the
+// parsing of flags and the initialisation of packages. What is needed again is
+// mapped again when it is touched, from the kernel's cache of the file. Where it
+// fails nothing is lost but this memory.
+func release() {
 	debug.FreeOSMemory()
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {

@@ -1,7 +1,8 @@
 // Command demo is the application of the end-to-end tests: an HTTP server with
 // a page that is quick, one that burns cpu for as long as it is told and one
 // that fails, with its own /metrics, and with a place to send alerts and samples
-// to.
+// to. It can also be a job that burns cpu, or one that takes memory until it is
+// killed.
 package main
 
 import (
@@ -31,10 +32,20 @@ func main() {
 	page := flag.String("get", "", "URL to fetch and print instead of serving")
 	ca := flag.String("ca", "", "file of the authorities to believe for -get")
 	token := flag.String("token", "", "file of a bearer token for -get")
+	burnFor := flag.Duration("burn", 0, "processor time to use instead of serving")
+	eat := flag.Bool("eat", false, "take memory without end instead of serving")
 	flag.Parse()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	switch {
+	case *burnFor > 0:
+		burn(ctx, *burnFor)
+		return
+	case *eat:
+		devour(ctx)
+		return
+	}
 	if *page != "" {
 		if err := fetch(ctx, *page, *ca, *token, os.Stdout); err != nil {
 			log.Error("cannot fetch", "err", err)
@@ -110,12 +121,30 @@ func (a *app) work(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("ms must be a number from 0 to %d", maxWork.Milliseconds()), http.StatusBadRequest)
 		return
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var turns int
-	for end := threadTime() + span; threadTime() < end && r.Context().Err() == nil; {
-		turns++
-	}
+	turns := burn(r.Context(), span)
 	a.orders.Add(1)
 	fmt.Fprintln(w, turns, "turns")
+}
+
+// burn uses processor time.
+func burn(ctx context.Context, span time.Duration) (turns int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for end := threadTime() + span; threadTime() < end && ctx.Err() == nil; {
+		turns++
+	}
+	return turns
+}
+
+// devour takes a megabyte after the other.
+func devour(ctx context.Context) {
+	var all [][]byte
+	for ctx.Err() == nil {
+		one := make([]byte, 1<<20)
+		for i := 0; i < len(one); i += 1 << 10 {
+			one[i] = 1
+		}
+		all = append(all, one)
+	}
+	runtime.KeepAlive(all)
 }
