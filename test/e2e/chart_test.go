@@ -140,10 +140,14 @@ func admitted(t *testing.T, o *unstructured.Unstructured, pod *corev1.Pod, level
 		require.True(t, apierrors.IsForbidden(err), "%v", err)
 		require.ErrorContains(t, err, "violates PodSecurity", "%s at %s", o.GetName(), level)
 		// The reasons that the chart gives, and no others.
-		require.Contains(t, err.Error(), "host namespaces (hostNetwork=true)")
+		shares := "host namespaces (hostNetwork=true)"
+		if pod.Spec.HostPID { // by agent.hostPID alone
+			shares = "host namespaces (hostNetwork=true, hostPID=true)"
+		}
+		require.Contains(t, err.Error(), shares)
 		require.Contains(t, err.Error(), "hostPort (containers")
 		require.Contains(t, err.Error(), "hostPath")
-		for _, other := range []string{"privileged (container", "capabilities", "seccompProfile", "allowPrivilegeEscalation", "hostPID"} {
+		for _, other := range []string{"privileged (container", "capabilities", "seccompProfile", "allowPrivilegeEscalation"} {
 			require.NotContains(t, err.Error(), other)
 		}
 	}
