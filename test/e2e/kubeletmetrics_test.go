@@ -327,6 +327,7 @@ func kubeletDifferences() []likeness.Difference {
 	all := []likeness.Difference{
 		{Kind: likeness.Missing, Family: "cadvisor_version_info", Why: "it is about cAdvisor itself"},
 		{Kind: likeness.Added, Family: "strata_container_*", Why: "families of our own"},
+		{Kind: likeness.Missing, Family: "container_fs_*", Where: mountedForContainer, Why: "file systems of containers are left out, a kubelet shows those that it finds when it starts"},
 		{Kind: likeness.Other, Family: "container_oom_events_total", Where: ofRoot, Why: "the kernel's count, there what was seen in its log since the start"},
 	}
 	for _, name := range []string{"read", "write", "io_time", "io_time_weighted"} {
@@ -336,6 +337,13 @@ func kubeletDifferences() []likeness.Difference {
 		all = append(all, likeness.Difference{Kind: likeness.Added, Family: "container_fs_" + name, Where: ofContainer, Why: layer})
 	}
 	return all
+}
+
+// mountedForContainer tells whether a device of the root is the file system of a
+// container or a volume of a pod.
+func mountedForContainer(s likeness.Sample) bool {
+	device := s.Labels["device"]
+	return ofRoot(s) && (strings.HasPrefix(device, "overlay_") || strings.Contains(device, "/io.containerd.") || strings.Contains(device, "/pods/"))
 }
 
 func ofContainer(s likeness.Sample) bool { return s.Labels["container"] != "" }
