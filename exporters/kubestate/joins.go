@@ -5,7 +5,6 @@ import (
 	"sync"
 	"unique"
 
-	"github.com/klauspost/compress/s2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -226,8 +225,7 @@ func (j *joins) render(k key, facts podFacts, text []byte, ends []uint32) *rende
 	for _, f := range j.families {
 		l.family(f.family, func() { f.render(k, facts, l) })
 	}
-	l.packed = slices.Grow(l.packed[:0], s2.MaxEncodedLen(len(l.text)))
-	return newRendered(k, "", l.text, slices.Clone(l.ends), l.packed)
+	return l.rendered(k, "")
 }
 
 // flush makes anew what the other objects have changed.

@@ -52,9 +52,13 @@ func (l *Lines) family(f *metric.Family, render func()) (cause any) {
 
 // close gives what is kept of the object.
 func (l *Lines) close(o metav1.Object) *rendered {
+	return l.rendered(key{strings.Clone(o.GetNamespace()), strings.Clone(o.GetName())}, strings.Clone(o.GetResourceVersion()))
+}
+
+// rendered packs the lines.
+func (l *Lines) rendered(k key, version string) *rendered {
 	l.packed = slices.Grow(l.packed[:0], s2.MaxEncodedLen(len(l.text)))
-	return newRendered(key{strings.Clone(o.GetNamespace()), strings.Clone(o.GetName())},
-		strings.Clone(o.GetResourceVersion()), l.text, slices.Clone(l.ends), l.packed)
+	return newRendered(k, version, l.text, slices.Clone(l.ends), l.packed)
 }
 
 // Add adds a series with the values of the family's own labels. A series that

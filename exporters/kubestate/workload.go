@@ -1,6 +1,7 @@
 package kubestate
 
 import (
+	"strings"
 	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,16 +83,8 @@ func workloadOf(pod key, r ref) (name, sort string) {
 		return pod.name, "barepod"
 	case "Node":
 		return pod.name, "staticpod"
-	case "Deployment":
-		return r.name, "deployment"
-	case "ReplicaSet":
-		return r.name, "replicaset"
-	case "StatefulSet":
-		return r.name, "statefulset"
-	case "DaemonSet":
-		return r.name, "daemonset"
-	case "Job":
-		return r.name, "job"
+	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job":
+		return r.name, strings.ToLower(r.kind)
 	}
 	return r.name, r.kind
 }

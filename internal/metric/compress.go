@@ -2,7 +2,6 @@ package metric
 
 import (
 	"bytes"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"strconv"
@@ -110,16 +109,9 @@ func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
 		fresh = i
 	}
 	c.piece(&c.body, parts[fresh:], &all)
-	end := gzipEnd(all.sum, all.size)
+	end := all.end()
 	c.body.Write(end[:])
 	return c.body.Bytes()
-}
-
-// checksum is what the end of a member of gzip tells.
-type checksum struct{ sum, size uint32 }
-
-func (c *checksum) add(text []byte) {
-	c.sum, c.size = crc32.Update(c.sum, crc32.IEEETable, text), c.size+uint32(len(text))
 }
 
 // piece appends parts as blocks of deflate, none of which is the last, and adds

@@ -91,8 +91,7 @@ type gzipStream struct {
 	deflate *flate.Writer
 	w       *bufio.Writer
 	open    bool // deflate has text since the last piece
-	sum     uint32
-	size    uint32
+	all     checksum
 }
 
 func newGzipStream() *gzipStream {
@@ -103,7 +102,7 @@ func newGzipStream() *gzipStream {
 // reset begins a member.
 func (g *gzipStream) reset(w io.Writer) {
 	g.w.Reset(w)
-	g.open, g.sum, g.size = false, 0, 0
+	g.open, g.all = false, checksum{}
 	_, _ = g.w.WriteString(gzipHead) // what fails, fails at the end too
 }
 
@@ -113,7 +112,7 @@ func (g *gzipStream) Write(text []byte) (int, error) {
 		g.deflate.Reset(g.w)
 		g.open = true
 	}
-	g.sum, g.size = crc32.Update(g.sum, crc32.IEEETable, text), g.size+uint32(len(text))
+	g.all.add(text)
 	return g.deflate.Write(text)
 }
 
@@ -124,7 +123,7 @@ func (g *gzipStream) piece(p *Piece) error {
 	if err := g.align(); err != nil {
 		return err
 	}
-	g.sum, g.size = multiply(p.shift, g.sum)^p.sum, g.size+uint32(p.size)
+	g.all.join(p)
 	_, err := g.w.Write(p.deflate)
 	return err
 }
@@ -143,7 +142,7 @@ func (g *gzipStream) Close() error {
 	if err := g.align(); err != nil {
 		return err
 	}
-	end := gzipEnd(g.sum, g.size)
+	end := g.all.end()
 	if _, err := g.w.Write(end[:]); err != nil {
 		return err
 	}
@@ -153,11 +152,23 @@ func (g *gzipStream) Close() error {
 // gzipHead says: deflate, no time, fastest, unknown system.
 const gzipHead = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
-// gzipEnd is a last block that holds nothing, the sum and the size.
-func gzipEnd(sum, size uint32) (end [10]byte) {
+// checksum is what the end of a member of gzip tells of its text.
+type checksum struct{ sum, size uint32 }
+
+func (c *checksum) add(text []byte) {
+	c.sum, c.size = crc32.Update(c.sum, crc32.IEEETable, text), c.size+uint32(len(text))
+}
+
+// join adds the text of a piece.
+func (c *checksum) join(p *Piece) {
+	c.sum, c.size = multiply(p.shift, c.sum)^p.sum, c.size+uint32(p.size)
+}
+
+// end is a last block that holds nothing, the sum and the size.
+func (c *checksum) end() (end [10]byte) {
 	end[0] = 0x03
-	binary.LittleEndian.PutUint32(end[2:], sum)
-	binary.LittleEndian.PutUint32(end[6:], size)
+	binary.LittleEndian.PutUint32(end[2:], c.sum)
+	binary.LittleEndian.PutUint32(end[6:], c.size)
 	return end
 }
 

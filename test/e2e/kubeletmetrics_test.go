@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/strata-metrics/strata/test/bench/likeness"
+	"github.com/strata-metrics/strata/test/bench/process"
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 	"github.com/strata-metrics/strata/test/e2e/load"
 )
@@ -209,10 +209,9 @@ func likeRunning(t *testing.T, ns string) liked {
 // container. It gives its address.
 func likeExporter(t *testing.T) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := process.FreeAddress()
 	require.NoError(t, err)
-	address := free.Addr().String()
-	require.NoError(t, free.Close())
+	address := free.String()
 	cmd := exec.Command(filepath.Join(shared.root, "bin", "strata-container"),
 		"--web.listen-address="+address, "--container-runtime-endpoint=unix://"+shared.cluster.RuntimeSocket())
 	var says strings.Builder
@@ -322,33 +321,15 @@ func (l liked) inResource(body likeness.Body) error {
 
 // kubeletDifferences are those that are allowed.
 func kubeletDifferences() []likeness.Difference {
-	const milliseconds = "the kernel's milliseconds are seconds here, there they are taken for nanoseconds"
 	const layer = "what a container has written, which cAdvisor knows of Docker alone"
-	all := []likeness.Difference{
-		{Kind: likeness.Missing, Family: "cadvisor_version_info", Why: "it is about cAdvisor itself"},
-		{Kind: likeness.Added, Family: "strata_container_*", Why: "families of our own"},
-		{Kind: likeness.Missing, Family: "container_fs_*", Where: mountedForContainer, Why: "file systems of containers are left out, a kubelet shows those that it finds when it starts"},
-		{Kind: likeness.Other, Family: "container_oom_events_total", Where: ofRoot, Why: "the kernel's count, there what was seen in its log since the start"},
-	}
-	for _, name := range []string{"read", "write", "io_time", "io_time_weighted"} {
-		all = append(all, likeness.Difference{Kind: likeness.Other, Family: "container_fs_" + name + "_seconds_total", Where: ofRoot, Why: milliseconds})
-	}
+	all := append(likeness.CAdvisor(), likeness.Difference{Kind: likeness.Added, Family: "strata_container_*", Why: "families of our own"})
 	for _, name := range []string{"usage_bytes", "limit_bytes", "inodes_total", "inodes_free"} {
 		all = append(all, likeness.Difference{Kind: likeness.Added, Family: "container_fs_" + name, Where: ofContainer, Why: layer})
 	}
 	return all
 }
 
-// mountedForContainer tells whether a device of the root is the file system of a
-// container or a volume of a pod.
-func mountedForContainer(s likeness.Sample) bool {
-	device := s.Labels["device"]
-	return ofRoot(s) && (strings.HasPrefix(device, "overlay_") || strings.Contains(device, "/io.containerd.") || strings.Contains(device, "/pods/"))
-}
-
 func ofContainer(s likeness.Sample) bool { return s.Labels["container"] != "" }
-
-func ofRoot(s likeness.Sample) bool { return s.Labels["id"] == "/" }
 
 // kubeletTolerances are of what moves both ways between readings.
 func kubeletTolerances() []likeness.Tolerance {

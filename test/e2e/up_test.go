@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/strata-metrics/strata/test/bench/process"
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 )
 
@@ -44,10 +44,8 @@ func TestUp(t *testing.T) {
 	demo(t, ns, 1)
 	rules := filepath.Join(dir, "rules.yml")
 	require.NoError(t, os.WriteFile(rules, []byte(upRules), 0o644))
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	api, err := process.FreeAddress()
 	require.NoError(t, err)
-	api := free.Addr().(*net.TCPAddr)
-	require.NoError(t, free.Close())
 	args := []string{
 		"up", "--kubeconfig=" + shared.cluster.Kubeconfig(), "--secure-port=" + fmt.Sprint(api.Port), "--adapter.config=" + rules,
 		"--storage.tsdb.path=" + filepath.Join(dir, "data"), "--scrape.interval=2s", "--metric-resolution=2s",

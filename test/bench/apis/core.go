@@ -113,18 +113,18 @@ func (b *bench) coreProgram(ctx context.Context, name, program string, args ...s
 	if err != nil {
 		return coreRun{}, err
 	}
-	port, err := freePort()
+	free, err := process.FreeAddress()
 	if err != nil {
 		return coreRun{}, err
 	}
 	p, err := process.Start(dir, name, program, append(args, "--kubeconfig="+b.kubeconfig(), "--bind-address=127.0.0.1",
-		"--secure-port="+strconv.Itoa(port), "--metric-resolution="+resolution.String(),
+		"--secure-port="+strconv.Itoa(free.Port), "--metric-resolution="+resolution.String(),
 		"--kubelet-insecure-tls", "--kubelet-use-node-status-port", "--kubelet-preferred-address-types=InternalIP")...)
 	if err != nil {
 		return coreRun{}, err
 	}
 	defer p.Stop()
-	c, err := b.coreClient("https://127.0.0.1:" + strconv.Itoa(port))
+	c, err := b.coreClient("https://" + free.String())
 	if err != nil {
 		return coreRun{}, err
 	}

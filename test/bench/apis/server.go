@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -111,24 +110,15 @@ func (s *stack) start(strata, dir string, info fakecluster.Info) error {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	free, err := process.FreeAddress()
 	if err != nil {
 		return err
 	}
-	s.base = "https://127.0.0.1:" + strconv.Itoa(port)
+	s.base = "https://" + free.String()
 	s.server, err = process.Start(dir, "server", strata, "server", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
 		"--web.listen-address=127.0.0.1:0", "--adapter.config=adapter.yml", "--kubeconfig="+filepath.Join(s.dir, fakecluster.KubeconfigFile),
-		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port), "--profiling")
+		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(free.Port), "--profiling")
 	return err
-}
-
-// freePort is a port that was free a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a port: %w", err)
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // question is what an autoscaler on requests per second asks for a Deployment.

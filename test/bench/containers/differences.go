@@ -9,25 +9,18 @@ import (
 // differences are those that docs/compat-container.md tells of.
 func differences() []likeness.Difference {
 	const (
-		milliseconds = "the kernel's milliseconds are seconds here, there they are taken for nanoseconds"
-		unnamed      = "a device that the kernel does not list goes by its numbers, there it has no name"
-		unreadable   = "the memory of a process that may not be read is an error and the rest counts, there all is 0"
+		unnamed    = "a device that the kernel does not list goes by its numbers, there it has no name"
+		unreadable = "the memory of a process that may not be read is an error and the rest counts, there all is 0"
 	)
-	all := []likeness.Difference{
-		{Kind: likeness.Missing, Family: "cadvisor_version_info", Why: "it is about cAdvisor itself"},
+	all := append(likeness.CAdvisor(), []likeness.Difference{
 		{Kind: likeness.Added, Family: "container_cpu_usage_seconds_total", Where: totalCPU, Why: "what has used no CPU is 0, there it is missing until the first use"},
 		{Kind: likeness.Missing, Family: "container_cpu_*", Where: memoryOnly, Why: "it is not in the hierarchies of the CPU, there that is 0"},
-		{Kind: likeness.Other, Family: "container_cpu_schedstat_*", Where: root, Why: "of processes that have ended each program knows those since its own start"},
+		{Kind: likeness.Other, Family: "container_cpu_schedstat_*", Where: likeness.OfRoot, Why: "of processes that have ended each program knows those since its own start"},
 		{Kind: likeness.Other, Family: "container_network_udp*", Where: queued, Why: "rxqueued and txqueued are exchanged there"},
-		{Kind: likeness.Other, Family: "container_oom_events_total", Where: root, Why: "the kernel's count of the cgroup, there what was seen in its log"},
-		{Kind: likeness.Other, Family: "container_referenced_bytes", Where: root, Why: unreadable},
+		{Kind: likeness.Other, Family: "container_referenced_bytes", Where: likeness.OfRoot, Why: unreadable},
 		{Kind: likeness.Other, Family: "container_scrape_error", Why: unreadable},
 		{Kind: likeness.Other, Family: "machine_cpu_cores", Why: "the processors that are online"},
-	}
-	all = append(all, likeness.Difference{Kind: likeness.Missing, Family: "container_fs_*", Where: containers, Why: "the file systems of containers are left out"})
-	for _, name := range []string{"read", "write", "io_time", "io_time_weighted"} {
-		all = append(all, likeness.Difference{Kind: likeness.Other, Family: "container_fs_" + name + "_seconds_total", Where: root, Why: milliseconds})
-	}
+	}...)
 	for _, kind := range []likeness.Kind{likeness.Missing, likeness.Added} {
 		for _, family := range []string{"container_fs_*", "container_blkio_*"} {
 			all = append(all, likeness.Difference{Kind: kind, Family: family, Where: nameless, Why: unnamed})
@@ -43,11 +36,11 @@ func tolerances() []likeness.Tolerance {
 		heap   = "the heap of the process in it, and the batches in which the kernel charges memory"
 	)
 	return []likeness.Tolerance{
-		{Family: "container_memory_numa_pages", Where: root, Share: 0.2, By: 32 << 10, Why: others},
+		{Family: "container_memory_numa_pages", Where: likeness.OfRoot, Share: 0.2, By: 32 << 10, Why: others},
 		{Family: "container_memory_*", Where: rootGauge, Share: 0.2, By: 128 << 20, Why: others},
-		{Family: "container_file_descriptors", Where: root, Share: 0.5, By: 100, Why: others},
-		{Family: "container_sockets", Where: root, Share: 0.5, By: 100, Why: others},
-		{Family: "container_processes", Where: root, Share: 0.5, By: 100, Why: others},
+		{Family: "container_file_descriptors", Where: likeness.OfRoot, Share: 0.5, By: 100, Why: others},
+		{Family: "container_sockets", Where: likeness.OfRoot, Share: 0.5, By: 100, Why: others},
+		{Family: "container_processes", Where: likeness.OfRoot, Share: 0.5, By: 100, Why: others},
 		{Family: "container_network_*", Where: rootGauge, Share: 0.5, By: 100, Why: others},
 		{Family: "container_fs_io_current", By: 100, Why: others},
 		{Family: "container_fs_usage_bytes", Share: 0.05, By: 128 << 20, Why: others},
@@ -59,11 +52,9 @@ func tolerances() []likeness.Tolerance {
 	}
 }
 
-func root(s likeness.Sample) bool { return s.Labels["id"] == "/" }
-
 func gauge(s likeness.Sample) bool { return s.Type == "gauge" }
 
-func rootGauge(s likeness.Sample) bool { return root(s) && gauge(s) }
+func rootGauge(s likeness.Sample) bool { return likeness.OfRoot(s) && gauge(s) }
 
 func totalCPU(s likeness.Sample) bool { return s.Labels["cpu"] == "total" && s.Value == 0 }
 
@@ -73,12 +64,6 @@ func memoryOnly(s likeness.Sample) bool {
 
 func queued(s likeness.Sample) bool {
 	return s.Labels["udp_state"] == "rxqueued" || s.Labels["udp_state"] == "txqueued"
-}
-
-// containers are of what is mounted for a container.
-func containers(s likeness.Sample) bool {
-	device := s.Labels["device"]
-	return root(s) && (strings.HasPrefix(device, "overlay_") || strings.Contains(device, "/io.containerd.") || strings.Contains(device, "/pods/"))
 }
 
 // nameless are of a device without a name.

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -121,14 +120,11 @@ func start(dir, path, endpoint string, ours bool, arguments ...string) (*program
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := process.FreeAddress()
 	if err != nil {
-		return nil, fmt.Errorf("port for %s: %w", path, err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
 		return nil, err
 	}
+	address := free.String()
 	listen := "--listen-address=" + address
 	if ours {
 		listen = "--web.listen-address=" + address

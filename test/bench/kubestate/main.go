@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/strata-metrics/strata/test/bench/figure"
@@ -221,14 +222,11 @@ func (s settings) start(ctx context.Context, report *figure.Reporter, name, addr
 	}
 	var ports [2]string
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		free, err := process.FreeAddress()
 		if err != nil {
-			return nil, fmt.Errorf("port for %s: %w", path, err)
-		}
-		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
-		if err := l.Close(); err != nil {
 			return nil, err
 		}
+		ports[i] = strconv.Itoa(free.Port)
 	}
 	base := "http://127.0.0.1:" + ports[0]
 	p := &program{url: base + "/metrics", client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}

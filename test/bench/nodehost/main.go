@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -89,15 +88,11 @@ func start(ctx context.Context, dir, path string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Neither program tells which port it was given for 0.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := process.FreeAddress()
 	if err != nil {
-		return nil, fmt.Errorf("port for %s: %w", path, err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
 		return nil, err
 	}
+	address := free.String()
 	p := &program{client: &http.Client{Transport: &http.Transport{DisableCompression: true}}, url: "http://" + address + "/metrics"}
 	if p.process, err = process.Start(dir, filepath.Base(path), path, "--web.listen-address="+address); err != nil {
 		return nil, err

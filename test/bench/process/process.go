@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,16 @@ import (
 
 // stopLimit is how long a program may take to end before it is killed.
 const stopLimit = 20 * time.Second
+
+// FreeAddress is an address of this machine with a port that was free a moment
+// ago, for programs that do not tell which they were given for 0.
+func FreeAddress() (*net.TCPAddr, error) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, fmt.Errorf("find a port: %w", err)
+	}
+	return l.Addr().(*net.TCPAddr), l.Close()
+}
 
 // Process is a running program.
 type Process struct {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/strata-metrics/strata/test/bench/process"
 	"github.com/strata-metrics/strata/test/e2e/cluster"
 )
 
@@ -60,12 +60,8 @@ func servers(ctx context.Context, c *cluster.Cluster, root, dir string, interval
 }
 
 func start(ctx context.Context, c *cluster.Cluster, name, program string, args ...string) (*server, error) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := process.FreeAddress()
 	if err != nil {
-		return nil, err
-	}
-	address := free.Addr().(*net.TCPAddr)
-	if err := free.Close(); err != nil {
 		return nil, err
 	}
 	args = append(args, "--kubeconfig="+c.Kubeconfig(), "--authentication-kubeconfig="+c.Kubeconfig(), "--authorization-kubeconfig="+c.Kubeconfig(),
