@@ -322,7 +322,7 @@ func (l liked) inResource(body likeness.Body) error {
 // kubeletDifferences are those that are allowed.
 func kubeletDifferences() []likeness.Difference {
 	const layer = "what a container has written, which cAdvisor knows of Docker alone"
-	all := append(likeness.CAdvisor(), likeness.Difference{Kind: likeness.Added, Family: "strata_container_*", Why: "families of our own"})
+	all := likeness.CAdvisor()
 	for _, name := range []string{"usage_bytes", "limit_bytes", "inodes_total", "inodes_free"} {
 		all = append(all, likeness.Difference{Kind: likeness.Added, Family: "container_fs_" + name, Where: ofContainer, Why: layer})
 	}

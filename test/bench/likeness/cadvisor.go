@@ -7,6 +7,7 @@ import "strings"
 func CAdvisor() []Difference {
 	all := []Difference{
 		{Kind: Missing, Family: "cadvisor_version_info", Why: "it is about cAdvisor itself"},
+		{Kind: Added, Family: "strata_container_*", Why: "families of our own"},
 		{Kind: Missing, Family: "container_fs_*", Where: mountedForContainer, Why: "file systems of containers are left out, there those that it finds when it starts are shown"},
 		{Kind: Other, Family: "container_oom_events_total", Where: OfRoot, Why: "the kernel's count of the cgroup, there what was seen in its log since the start"},
 	}
