@@ -94,7 +94,7 @@ func (g *realGroups) rmdir(id string) { g.t.Helper(); g.each(id, os.Remove) }
 func (g *realGroups) start(id string, millis int) *process {
 	g.t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0], "-test.run=^$")} //nolint:gosec // the test binary itself
-	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", burnVariable, millis))
+	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", burnVariable, millis), "GORACE=atexit_sleep_ms=0")
 	var err error
 	p.stdin, err = p.cmd.StdinPipe()
 	require.NoError(g.t, err)
@@ -191,60 +191,122 @@ func value(t *testing.T, r *prometheus.Registry, name string) float64 {
 	return 0
 }
 
-// The watcher alone, on real cgroups of both versions: a pod with two
-// containers one after the other, each removed after it was read; and one whose
-// last process the watcher cannot have read.
-func TestWatcher(t *testing.T) {
-	t.Run("v1", func(t *testing.T) { testWatcher(t, newRealGroups(t, "cpuacct", "memory"), "/proc", "/sys/fs/cgroup") })
+// onBoth runs a test on real cgroups of both versions, for which it gives the
+// options of a source.
+func onBoth(t *testing.T, test func(t *testing.T, g *realGroups, o Options)) {
+	o := Options{Procfs: "/proc", Sysfs: "/sys", Cgroupfs: "/sys/fs/cgroup", Now: time.Now}
+	t.Run("v1", func(t *testing.T) { test(t, newRealGroups(t, "cpuacct", "memory"), o) })
 	t.Run("v2", func(t *testing.T) {
 		g := newRealGroups(t, "unified")
 		h := newHost(t, true)
 		h.write("proc/self/mountinfo", "30 20 0:1 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n")
-		testWatcher(t, g, filepath.Join(h.root, "proc"), "/sys/fs/cgroup/unified")
+		o.Procfs, o.Cgroupfs = filepath.Join(h.root, "proc"), "/sys/fs/cgroup/unified"
+		test(t, g, o)
 	})
 }
 
-func testWatcher(t *testing.T, g *realGroups, procfs, cgroupfs string) {
-	s, err := newCgroupSource(Options{Procfs: procfs, Cgroupfs: cgroupfs, Sysfs: "/sys", Now: time.Now})
-	require.NoError(t, err)
-	budget := s.budget.Load()
-	exited, ended := make(chan string, 100), make(chan *ending, 100)
+// watch has the test told of the test's own cgroups.
+func (g *realGroups) watch(o Options, exited func(*Cgroup)) (*cgroupSource, chan *ending) {
+	g.t.Helper()
+	s, err := newCgroupSource(o)
+	require.NoError(g.t, err)
+	ended := make(chan *ending, 100)
 	s.watcher, err = startWatcher(s, hooks{
-		exited: func(c *Cgroup) { exited <- c.containerID }, unwatched: func() {},
+		exited: exited, unwatched: func() {},
 		ended: func(e *ending) {
 			if strings.HasPrefix(e.cgroup.ID, g.id+"/") {
 				ended <- e
 			}
 		},
 	})
-	require.NoError(t, err)
-	pod := "/kubepods"
-	g.mkdir(pod)
-	first, second := strings.Repeat("a", 64), strings.Repeat("b", 64)
-	for _, id := range []string{first, second} {
-		g.mkdir(pod + "/" + id)
-		p := g.start(pod+"/"+id, 50)
-		other := g.start(pod+"/"+id, 10)
-		p.burn(t)
-		other.burn(t)
-		for who := ""; who != id; who = <-exited {
-			t.Log("read at its end:", who) // others' cgroups may be about
+	require.NoError(g.t, err)
+	return s, ended
+}
+
+// The watcher alone: a pod with two containers one after the other, each removed
+// after it was read.
+func TestWatcher(t *testing.T) {
+	onBoth(t, func(t *testing.T, g *realGroups, o Options) {
+		exited := make(chan string, 100)
+		s, ended := g.watch(o, func(c *Cgroup) { exited <- c.containerID })
+		pod := "/kubepods"
+		g.mkdir(pod)
+		first, second := strings.Repeat("a", 64), strings.Repeat("b", 64)
+		for _, id := range []string{first, second} {
+			g.mkdir(pod + "/" + id)
+			p := g.start(pod+"/"+id, 50)
+			other := g.start(pod+"/"+id, 10)
+			p.burn(t)
+			other.burn(t)
+			for who := ""; who != id; who = <-exited {
+				t.Log("read at its end:", who) // others' cgroups may be about
+			}
+			g.rmdir(pod + "/" + id)
+			e := <-ended
+			require.Equal(t, g.id+pod+"/"+id, e.cgroup.ID)
+			require.True(t, e.complete)
+			require.GreaterOrEqual(t, e.cgroup.values[cpuUsage], 0.95*0.06)
+			require.Equal(t, id, e.cgroup.containerID)
 		}
-		g.rmdir(pod + "/" + id)
+		g.rmdir(pod)
 		e := <-ended
-		require.Equal(t, g.id+pod+"/"+id, e.cgroup.ID)
+		require.Equal(t, g.id+pod, e.cgroup.ID)
 		require.True(t, e.complete)
-		require.GreaterOrEqual(t, e.cgroup.values[cpuUsage], 0.95*0.06)
-		require.Equal(t, id, e.cgroup.containerID)
-	}
-	g.rmdir(pod)
-	e := <-ended
-	require.Equal(t, g.id+pod, e.cgroup.ID)
-	require.True(t, e.complete)
-	require.GreaterOrEqual(t, e.cgroup.values[cpuUsage], 0.95*0.12)
-	require.NoError(t, s.Close())
-	require.Equal(t, budget, s.budget.Load())
-	require.Empty(t, ended)
+		require.GreaterOrEqual(t, e.cgroup.values[cpuUsage], 0.95*0.12)
+		require.NoError(t, s.Close())
+		require.Equal(t, filesToKeep(), s.budget.Load())
+		require.Empty(t, ended)
+	})
+}
+
+// What a container has used that was gone before the watcher came is told by its
+// pod, whether the pod was there before the watcher or not.
+func TestUnreadContainer(t *testing.T) {
+	onBoth(t, func(t *testing.T, g *realGroups, o Options) {
+		pod := "/kubepods/pod" + strings.Repeat("1", 8)
+		id := func(c string) string { return pod + "/" + strings.Repeat(c, 64) }
+		run := func(c string, millis int) {
+			g.mkdir(id(c))
+			g.start(id(c), millis).burn(t)
+		}
+		g.mkdir("/kubepods")
+		g.mkdir(pod)
+		run("a", 40) // ended before the watcher
+		g.rmdir(id("a"))
+		g.mkdir(id("b"))
+		live := g.start(id("b"), 30)
+
+		busy, free := make(chan struct{}, 100), make(chan struct{})
+		s, ended := g.watch(o, func(c *Cgroup) {
+			if c.containerID == strings.Repeat("c", 64) {
+				busy <- struct{}{}
+				<-free
+			}
+		})
+		run("c", 20)
+		<-busy // with the end of c
+		run("d", 60)
+		used := s.usage(&reader{}, g.points[0]+g.id+id("d"))
+		g.rmdir(id("d"))
+		close(free)
+		e := <-ended
+		require.Equal(t, g.id+id("d"), e.cgroup.ID)
+		require.False(t, e.complete)
+		require.InDelta(t, used, e.cgroup.values[cpuUsage], 0.001)
+		require.True(t, math.IsNaN(e.cgroup.values[memMaxUsage]))
+
+		live.burn(t)
+		for _, c := range []string{"b", "c"} {
+			g.rmdir(id(c))
+			e = <-ended
+			require.Equal(t, g.id+id(c), e.cgroup.ID)
+		}
+		g.rmdir(pod)
+		e = <-ended
+		require.GreaterOrEqual(t, e.cgroup.values[cpuUsage], 0.95*0.15)
+		g.rmdir("/kubepods")
+		require.NoError(t, s.Close())
+	})
 }
 
 // An ending waits for each endpoint that is read, and a while for a second

@@ -251,9 +251,7 @@ func (s *cgroupSource) read(r *reader, from *found, c *Cgroup, want group) bool 
 	d := from.dirs
 	r.kept = from.kept
 	defer func() { r.kept = nil }()
-	for f := range c.values {
-		c.values[f] = math.NaN()
-	}
+	c.values = unknown()
 	c.At = s.now()
 	c.proc = firstOf(d.cpu, d.memory, d.cpuacct)
 	var some bool
@@ -284,13 +282,29 @@ func firstOf(all ...string) string {
 	return ""
 }
 
+func unknown() (v values) {
+	for f := range v {
+		v[f] = math.NaN()
+	}
+	return v
+}
+
+// usage reads the CPU time in seconds that a cgroup has used, and those below it.
+func (s *cgroupSource) usage(r *reader, dir string) float64 {
+	v := values{cpuUsage: math.NaN()}
+	if s.h.cpuacct.v2 {
+		r.keyed(&v, dir, "cpu.stat", s.keys.usage2)
+	} else if nanos, ok := parsed(r, dir, "cpuacct.usage", parseUint); ok {
+		v[cpuUsage] = float64(nanos) / 1e9
+	}
+	return v[cpuUsage]
+}
+
 func (s *cgroupSource) readCPU1(r *reader, d dirs, v *values) bool {
 	some := false
 	if d.cpuacct != "" {
-		if nanos, ok := parsed(r, d.cpuacct, "cpuacct.usage", parseUint); ok {
-			v[cpuUsage], some = float64(nanos)/1e9, true
-		}
-		some = r.keyed(v, d.cpuacct, "cpuacct.stat", s.keys.cpuacct1) || some
+		v[cpuUsage] = s.usage(r, d.cpuacct)
+		some = r.keyed(v, d.cpuacct, "cpuacct.stat", s.keys.cpuacct1) || !math.IsNaN(v[cpuUsage])
 	}
 	if d.cpu == "" {
 		return some

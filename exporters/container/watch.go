@@ -115,6 +115,7 @@ func (w *watcher) run() {
 	defer close(w.done)
 	defer w.closeFiles()
 	w.add("", false)
+	w.countGone()
 	var events [64]unix.EpollEvent
 	for {
 		n, err := retry(func() (int, error) { return unix.EpollWait(w.epoll, events[:], -1) })
@@ -207,6 +208,7 @@ func (w *watcher) catchUp() {
 		}
 	}
 	w.add("", true)
+	w.countGone()
 }
 
 // add watches a cgroup and those below it. fresh tells that it was made just

@@ -21,6 +21,7 @@ type watched struct {
 	lived bool // it had processes of its own
 	final bool // last was read after the last process ended
 	last  *Cgroup
+	gone  float64 // CPU time of those below it that have gone, in seconds; NaN if unknown
 }
 
 // entered notes that a process came into the cgroup.
@@ -201,23 +202,18 @@ func (w *watcher) dirsOf(rel string) dirs {
 // removed says what a cgroup had used that is gone.
 func (w *watcher) removed(x *watched) {
 	w.forget(x)
+	if above := w.byRel[parentRel(x.rel)]; above != nil && above.rel != "" {
+		w.settle(x, above)
+	}
 	if !x.lived && x.last == nil {
 		return // nothing ran in it
 	}
-	now := w.source.now()
-	e := &ending{complete: x.final, added: now, shown: map[group]time.Time{}}
-	if x.last != nil {
-		e.cgroup = *x.last
-	} else {
-		e.cgroup = Cgroup{ID: x.id, At: now, place: placeOf(x.id)}
-		for f := range e.cgroup.values {
-			e.cgroup.values[f] = math.NaN()
-		}
+	e := &ending{complete: x.final, added: w.source.now(), shown: map[group]time.Time{}}
+	if x.last == nil {
+		x.last = w.unread(x)
 	}
+	e.cgroup = *x.last
 	e.run = e.cgroup.At.Sub(x.begin).Seconds()
-	if p := w.byRel[parentRel(x.rel)]; p != nil && !x.final {
-		p.final = false
-	}
 	w.hooks.ended(e)
 }
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -28,11 +29,20 @@ spec:
   containers: [{name: job, image: "strata.test/demo:e2e", args: [-burn=%s]}]
 ---`
 
-// hungryPod is killed for want of memory, again and again.
-const hungryPod = `
+// hungryPods are killed for want of memory: one once, the other again and again,
+// each time in a new container.
+const hungryPods = `
 apiVersion: v1
 kind: Pod
 metadata: {name: hungry}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers: [{name: job, image: "strata.test/demo:e2e", args: [-eat], resources: {limits: {memory: 32Mi}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ever-hungry}
 spec:
   terminationGracePeriodSeconds: 0
   containers: [{name: job, image: "strata.test/demo:e2e", args: [-eat], resources: {limits: {memory: 32Mi}}}]
@@ -40,13 +50,11 @@ spec:
 
 // TestShortLivedPods holds that what short pods have used is shown of each of
 // them, by strata-container on the node that is read every 5 s: all but a
-// twentieth of it, or marked as incomplete. STRATA_SHORT_PODS is their number.
+// twentieth of it, or marked as incomplete; and each kill for want of memory.
+// STRATA_SHORT_PODS is their number.
 func TestShortLivedPods(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("STRATA_SHORT_PODS") == "" {
-		t.Skip("beside the other tests the end of one pod of eight has been missed, which is not understood yet: set STRATA_SHORT_PODS=50 and run it alone")
-	}
-	count, err := strconv.Atoi(os.Getenv("STRATA_SHORT_PODS"))
+	count, err := strconv.Atoi(cmp.Or(os.Getenv("STRATA_SHORT_PODS"), "8"))
 	require.NoError(t, err)
 	ns, ours := namespace(t), likeExporter(t)
 	var all strings.Builder
@@ -54,9 +62,9 @@ func TestShortLivedPods(t *testing.T) {
 		fmt.Fprintf(&all, shortPod, i, burnt)
 	}
 	begin := time.Now()
-	require.NoError(t, shared.cluster.Apply(t.Context(), ns, all.String()+hungryPod))
+	require.NoError(t, shared.cluster.Apply(t.Context(), ns, all.String()+hungryPods))
 
-	used, incomplete, kills := map[string]float64{}, map[string]bool{}, 0.0
+	used, incomplete, kills := map[string]float64{}, map[string]bool{}, map[string]float64{}
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	cluster.Eventually(t, 5*time.Minute, func() error {
@@ -66,32 +74,37 @@ func TestShortLivedPods(t *testing.T) {
 			return err
 		}
 		for _, s := range body.Keep(func(s likeness.Sample) bool { return s.Labels["namespace"] == ns && s.Labels["container"] == "job" }) {
-			switch pod := s.Labels["pod"]; s.Name {
-			case "strata_container_ended_cpu_seconds":
+			pod := s.Labels["pod"]
+			switch short := strings.HasPrefix(pod, "short-"); {
+			case short && s.Name == "strata_container_ended_cpu_seconds":
 				used[pod] = max(used[pod], s.Value)
-			case "strata_container_ended_incomplete":
-				incomplete[pod] = incomplete[pod] || s.Value != 0
-			case "strata_container_oom_kills_total":
-				if pod == "hungry" {
-					kills = max(kills, s.Value)
-				}
+			case short && s.Name == "strata_container_ended_incomplete":
+				incomplete[pod] = s.Value != 0 // shown of every ending
+			case s.Name == "strata_container_oom_kills_total":
+				kills[pod] = s.Value
 			}
 		}
-		delete(used, "hungry")
-		if len(used) < count || kills == 0 {
-			return fmt.Errorf("the ends of %d of %d pods and %v kills are shown", len(used), count, kills)
+		if len(incomplete) < count || kills["hungry"] == 0 || kills["ever-hungry"] < 2 {
+			return fmt.Errorf("the ends of %d of %d pods and kills %v are shown", len(incomplete), count, kills)
 		}
 		return nil
 	})
-	least, partial := 2*burnt.Seconds(), 0
-	for pod, seconds := range used {
-		if incomplete[pod] {
+	partial, known := 0, 0 // known of the partial ones is the time, from their pods
+	least := 2 * burnt.Seconds()
+	for pod, short := range incomplete {
+		enough := used[pod] >= 0.95*burnt.Seconds()
+		switch {
+		case !short:
+			require.True(t, enough, "%s: %v s", pod, used[pod])
+			least = min(least, used[pod])
+		case enough:
+			known++
+			fallthrough
+		default:
 			partial++
-			continue
 		}
-		require.GreaterOrEqual(t, seconds, 0.95*burnt.Seconds(), "%s", pod)
-		least = min(least, seconds)
 	}
-	fmt.Printf("short pods=%d within=%s shown=%d incomplete=%d least=%.3fs oom_kills=%v\n",
-		count, time.Since(begin).Round(time.Second), len(used), partial, least, kills)
+	require.EqualValues(t, 1, kills["hungry"])
+	fmt.Printf("short pods=%d within=%s shown=%d incomplete=%d (cpu of %d known) least=%.3fs oom_kills=%v\n",
+		count, time.Since(begin).Round(time.Second), len(incomplete), partial, known, least, kills["ever-hungry"])
 }
