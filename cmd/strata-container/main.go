@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -40,6 +41,7 @@ type flags struct {
 	labels      string
 	enable      string
 	disable     string
+	procs       int
 }
 
 func (f *flags) declare(app *kingpin.Application) {
@@ -73,6 +75,8 @@ func (f *flags) declare(app *kingpin.Application) {
 		Default("").StringVar(&f.enable)
 	app.Flag("disable_metrics", "Groups of metrics not to show, separated by commas. It takes the place of the default list.").
 		Default(container.DisabledGroups()).StringVar(&f.disable)
+	app.Flag("max_procs", "How many processors Go may run on at once (GOMAXPROCS). Less than 1 means all.").
+		Envar("GOMAXPROCS").Default("1").IntVar(&f.procs)
 }
 
 // finish checks what was given and makes the options of it.
@@ -130,6 +134,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := f.finish(); err != nil {
 		return &serve.UsageError{Err: err}
 	}
+	runtime.GOMAXPROCS(f.procs)
 	serve.KeepHeapSmall()
 	logger, registry := web.Logger(), serve.NewRegistry("strata_container")
 	f.options.Logger, f.options.Registry, f.options.Gatherer = logger, prometheus.Registerer(registry), registry

@@ -14,12 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/strata-metrics/strata/exporters/container/cri"
 )
 
 // Labels by which the kubelet tells a runtime what it runs.
@@ -38,21 +34,17 @@ const (
 	runtimeCRIO       = "cri-o"
 )
 
-// maxMessage bounds an answer of the runtime; it is what 20,000 containers with
-// a kilobyte of labels each need.
-const maxMessage = 32 << 20
-
 // maxAsked bounds the requests to the runtime under way at once.
 const maxAsked = 8
 
-// cri is the Identity of a runtime with the Container Runtime Interface v1.
-type cri struct {
+// criRuntime is the Identity of a runtime with the Container Runtime Interface v1.
+type criRuntime struct {
 	endpoint string   // empty: the first of sockets that exists
 	sockets  []string // paths
 
-	mu   sync.Mutex // guards conn; Containers is not called twice at once
-	conn *grpc.ClientConn
-	at   string // what conn goes to
+	mu     sync.Mutex // guards client; Containers is not called twice at once
+	client *cri.Client
+	at     string // where client asks
 	// images are the names by which images are shown, by id.
 	images map[string]string
 }
@@ -67,17 +59,17 @@ func wellKnownSockets(rootfs string) []string {
 
 // newCRI makes an Identity for an endpoint, a path of a socket with or without
 // unix://. Nothing is dialled yet.
-func newCRI(endpoint, rootfs string) (*cri, error) {
+func newCRI(endpoint, rootfs string) (*criRuntime, error) {
 	path, unix := strings.CutPrefix(endpoint, "unix://")
 	if endpoint != "" && !filepath.IsAbs(path) || !unix && strings.Contains(endpoint, "://") {
 		return nil, fmt.Errorf("container runtime endpoint %q: want unix:///PATH of a socket", endpoint)
 	}
-	return &cri{endpoint: path, sockets: wellKnownSockets(rootfs)}, nil
+	return &criRuntime{endpoint: path, sockets: wellKnownSockets(rootfs)}, nil
 }
 
-// connect dials the endpoint at first and when the socket that was found has
-// been replaced by another.
-func (c *cri) connect() (conn *grpc.ClientConn, path string, err error) {
+// connect gives a client for the endpoint, and a new one when the socket that was
+// found has been replaced by another.
+func (c *criRuntime) connect() (client *cri.Client, path string, err error) {
 	if path = c.endpoint; path == "" {
 		if path, err = c.find(); err != nil {
 			return nil, "", err
@@ -85,26 +77,17 @@ func (c *cri) connect() (conn *grpc.ClientConn, path string, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn != nil && c.at == path {
-		return c.conn, path, nil
+	if c.client == nil || c.at != path {
+		if c.client != nil {
+			c.client.Close() // its socket is gone
+		}
+		c.client, c.at = cri.NewClient(path), path
 	}
-	// grpc would wait up to two minutes before it dials again.
-	again := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: minPause}
-	again.Backoff.MaxDelay = minPause
-	conn, err = grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(again), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
-	if err != nil {
-		return nil, "", fmt.Errorf("container runtime at %s: %w", path, err)
-	}
-	if c.conn != nil {
-		_ = c.conn.Close() // its socket is gone
-	}
-	c.conn, c.at = conn, path
-	return conn, path, nil
+	return c.client, path, nil
 }
 
 // find gives the first of the well-known sockets that is there.
-func (c *cri) find() (string, error) {
+func (c *criRuntime) find() (string, error) {
 	for _, path := range c.sockets {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
@@ -116,29 +99,29 @@ func (c *cri) find() (string, error) {
 }
 
 // Close implements Identity.
-func (c *cri) Close() error {
+func (c *criRuntime) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn == nil {
-		return nil
+	if c.client != nil {
+		c.client.Close()
 	}
-	return c.conn.Close()
+	return nil
 }
 
 // Containers implements Identity.
-func (c *cri) Containers(ctx context.Context, known map[string]*Container) ([]*Container, error) {
-	conn, at, err := c.connect()
+func (c *criRuntime) Containers(ctx context.Context, known map[string]*Container) ([]*Container, error) {
+	client, at, err := c.connect()
 	if err != nil {
 		return nil, err
 	}
-	ask := listing{ctx: ctx, runtime: runtimeapi.NewRuntimeServiceClient(conn), known: known}
-	all, err := ask.list(runtimeapi.NewImageServiceClient(conn), &c.images)
+	ask := listing{ctx: ctx, runtime: client, known: known}
+	all, err := ask.list(&c.images)
 	if err == nil {
 		return all, nil
 	}
 	// A socket that merely happens to be there may belong to a containerd
 	// that only Docker uses, or be closed to us.
-	if c.endpoint == "" && (status.Code(err) == codes.Unimplemented || strings.Contains(err.Error(), "permission denied")) {
+	if c.endpoint == "" && (errors.Is(err, cri.ErrUnimplemented) || errors.Is(err, fs.ErrPermission)) {
 		return nil, fmt.Errorf("%w that can be asked at %s: %w", ErrNoRuntime, at, err)
 	}
 	return nil, fmt.Errorf("container runtime at %s: %w", at, err)
@@ -147,37 +130,36 @@ func (c *cri) Containers(ctx context.Context, known map[string]*Container) ([]*C
 // listing is one list of everything.
 type listing struct {
 	ctx     context.Context
-	runtime runtimeapi.RuntimeServiceClient
+	runtime *cri.Client
 	known   map[string]*Container
 	name    string // the runtime's
 }
 
-func (l *listing) list(images runtimeapi.ImageServiceClient, cache *map[string]string) ([]*Container, error) {
-	version, err := l.runtime.Version(l.ctx, &runtimeapi.VersionRequest{})
-	if err != nil {
+func (l *listing) list(images *map[string]string) ([]*Container, error) {
+	var err error
+	if l.name, err = l.runtime.Name(l.ctx); err != nil {
 		return nil, fmt.Errorf("asking for its version: %w", err)
 	}
-	l.name = version.GetRuntimeName()
 	// Containers first: of each that is listed the sandbox exists, and is
 	// listed too unless it was removed since.
-	containers, err := l.runtime.ListContainers(l.ctx, &runtimeapi.ListContainersRequest{})
+	containers, err := l.runtime.Containers(l.ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing containers: %w", err)
 	}
-	sandboxes, err := l.runtime.ListPodSandbox(l.ctx, &runtimeapi.ListPodSandboxRequest{})
+	sandboxes, err := l.runtime.Sandboxes(l.ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing sandboxes: %w", err)
 	}
-	if err := l.nameImages(images, containers.GetContainers(), cache); err != nil {
+	if err := l.nameImages(containers, images); err != nil {
 		return nil, err
 	}
-	all, err := l.sandboxes(sandboxes.GetItems())
+	all, err := l.sandboxes(sandboxes)
 	if err != nil {
 		return nil, err
 	}
 	bySandbox, _ := index(all)
-	for _, one := range containers.GetContainers() {
-		if c := l.container(one, bySandbox[one.GetPodSandboxId()], *cache); c != nil {
+	for i := range containers {
+		if c := l.container(&containers[i], bySandbox[containers[i].SandboxID], *images); c != nil {
 			all = append(all, c)
 		}
 	}
@@ -185,45 +167,43 @@ func (l *listing) list(images runtimeapi.ImageServiceClient, cache *map[string]s
 }
 
 // nameImages lists the images when a container is of one that has no name yet.
-func (l *listing) nameImages(images runtimeapi.ImageServiceClient, containers []*runtimeapi.Container, cache *map[string]string) error {
-	if !slices.ContainsFunc(containers, func(c *runtimeapi.Container) bool {
-		_, ok := (*cache)[imageID(c)]
-		return !ok && l.known[c.GetId()] == nil
+func (l *listing) nameImages(containers []cri.Container, images *map[string]string) error {
+	if !slices.ContainsFunc(containers, func(c cri.Container) bool {
+		_, ok := (*images)[imageID(&c)]
+		return !ok && l.known[c.ID] == nil
 	}) {
 		return nil
 	}
-	answer, err := images.ListImages(l.ctx, &runtimeapi.ListImagesRequest{})
+	all, err := l.runtime.Images(l.ctx)
 	if err != nil {
 		return fmt.Errorf("listing images: %w", err)
 	}
-	names := make(map[string]string, len(answer.GetImages()))
-	for _, image := range answer.GetImages() {
-		if all := slices.Concat(image.GetRepoTags(), image.GetRepoDigests()); len(all) > 0 {
-			names[image.GetId()] = all[0]
+	names := make(map[string]string, len(all))
+	for _, image := range all {
+		if image.Name != "" {
+			names[image.ID] = image.Name
 		}
 	}
-	*cache = names
+	*images = names
 	return nil
 }
 
-func imageID(c *runtimeapi.Container) string {
-	return firstOf(c.GetImageId(), c.GetImageRef(), c.GetImage().GetImage())
-}
+func imageID(c *cri.Container) string { return firstOf(c.ImageID, c.ImageRef, c.Image) }
 
 // container makes a Container of what the runtime says, or nil when it says too
 // little to tell what it is. The image keeps the name it was first seen with.
-func (l *listing) container(from *runtimeapi.Container, sandbox *Container, images map[string]string) *Container {
-	labels := from.GetLabels()
-	c := &Container{ID: from.GetId(), Name: from.GetId(), Created: time.Unix(0, from.GetCreatedAt()),
+func (l *listing) container(from *cri.Container, sandbox *Container, images map[string]string) *Container {
+	labels := from.Labels
+	c := &Container{ID: from.ID, Name: from.ID, Created: time.Unix(0, from.Created),
 		Namespace: labels[labelNamespace], Pod: labels[labelPod], UID: labels[labelUID],
-		Container: firstOf(labels[labelContainer], from.GetMetadata().GetName())}
+		Container: firstOf(labels[labelContainer], from.Name)}
 	if sandbox != nil {
 		c.Namespace, c.Pod, c.UID = firstOf(c.Namespace, sandbox.Namespace), firstOf(c.Pod, sandbox.Pod), firstOf(c.UID, sandbox.UID)
 	}
 	if c.ID == "" || c.Container == "" || c.Pod == "" {
 		return nil
 	}
-	c.Image = firstOf(images[imageID(from)], from.GetImage().GetUserSpecifiedImage(), from.GetImage().GetImage())
+	c.Image = firstOf(images[imageID(from)], from.UserImage, from.Image)
 	if old := l.known[c.ID]; old != nil && !old.Sandbox {
 		c.Image = old.Image
 	}
@@ -232,19 +212,19 @@ func (l *listing) container(from *runtimeapi.Container, sandbox *Container, imag
 	case runtimeContainerd:
 		c.Labels = with(labels, labelKind, "container")
 	case runtimeCRIO:
-		c.Name = crioName(c.Container, c, from.GetMetadata().GetAttempt())
+		c.Name = crioName(c.Container, c, from.Attempt)
 	}
 	return c
 }
 
 // sandboxes makes Containers of the sandboxes, asking for what the list does
 // not tell of those that are new.
-func (l *listing) sandboxes(items []*runtimeapi.PodSandbox) ([]*Container, error) {
+func (l *listing) sandboxes(items []cri.Sandbox) ([]*Container, error) {
 	all := make([]*Container, len(items))
 	group, ctx := errgroup.WithContext(l.ctx)
 	group.SetLimit(maxAsked)
-	for i, item := range items {
-		c := l.sandbox(item)
+	for i := range items {
+		c := l.sandbox(&items[i])
 		if c == nil {
 			continue
 		}
@@ -254,15 +234,15 @@ func (l *listing) sandboxes(items []*runtimeapi.PodSandbox) ([]*Container, error
 			continue
 		}
 		group.Go(func() error {
-			answer, err := l.runtime.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: c.ID, Verbose: true})
+			info, err := l.runtime.SandboxInfo(ctx, c.ID)
 			switch {
-			case status.Code(err) == codes.NotFound:
+			case errors.Is(err, cri.ErrNotFound):
 				return nil // removed since it was listed
-			case status.Code(err) == codes.DeadlineExceeded || status.Code(err) == codes.Unavailable || ctx.Err() != nil:
+			case err != nil && !errors.Is(err, cri.ErrRefused) && !errors.Is(err, cri.ErrUnimplemented):
 				return fmt.Errorf("asking for sandbox %s: %w", c.ID, err)
 			}
 			// Its image is a nicety: who it is the list told.
-			c.Image, c.PID = parseSandboxInfo([]byte(answer.GetInfo()["info"]))
+			c.Image, c.PID = parseSandboxInfo([]byte(info["info"]))
 			all[i] = c
 			return nil
 		})
@@ -273,10 +253,9 @@ func (l *listing) sandboxes(items []*runtimeapi.PodSandbox) ([]*Container, error
 	return slices.DeleteFunc(all, func(c *Container) bool { return c == nil }), nil
 }
 
-func (l *listing) sandbox(from *runtimeapi.PodSandbox) *Container {
-	meta := from.GetMetadata()
-	c := &Container{ID: from.GetId(), Name: from.GetId(), Sandbox: true, Created: time.Unix(0, from.GetCreatedAt()),
-		Namespace: meta.GetNamespace(), Pod: meta.GetName(), UID: meta.GetUid(), Labels: from.GetLabels()}
+func (l *listing) sandbox(from *cri.Sandbox) *Container {
+	c := &Container{ID: from.ID, Name: from.ID, Sandbox: true, Created: time.Unix(0, from.Created),
+		Namespace: from.Namespace, Pod: from.Name, UID: from.UID, Labels: from.Labels}
 	if c.ID == "" || c.Pod == "" {
 		return nil
 	}
@@ -285,7 +264,7 @@ func (l *listing) sandbox(from *runtimeapi.PodSandbox) *Container {
 		c.Labels = with(c.Labels, labelKind, "sandbox")
 	case runtimeCRIO:
 		c.Container = "POD"
-		c.Name = crioName(c.Container, c, meta.GetAttempt())
+		c.Name = crioName(c.Container, c, from.Attempt)
 		c.Labels = with(c.Labels, labelContainer, "POD")
 	}
 	return c

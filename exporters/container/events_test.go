@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/strata-metrics/strata/exporters/container/cri"
 )
 
 // GetContainerEvents implements the runtime's stream. It breaks when events is
@@ -173,7 +175,7 @@ func TestStreamsAreTriedAgain(t *testing.T) {
 	}
 	f(errors.New("broken"), false, maxFollowPause)
 	f(errors.New("broken"), true, minPause)
-	f(fmt.Errorf("events: %w", status.Error(codes.Unimplemented, "none")), false, noEventsPause)
+	f(fmt.Errorf("events: %w", cri.ErrUnimplemented), false, noEventsPause)
 }
 
 // Without events the code is asked for, again while the runtime has not seen the

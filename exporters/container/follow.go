@@ -2,11 +2,11 @@ package container
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"github.com/strata-metrics/strata/exporters/container/cri"
 )
 
 // Pauses between tries to follow a runtime, and how long what it has forgotten
@@ -42,7 +42,7 @@ func (d *directory) follow(ctx context.Context, f follower, exited func(exit)) {
 			d.mu.Lock()
 			d.missed = true
 			d.mu.Unlock()
-		case status.Code(err) == codes.Unimplemented:
+		case errors.Is(err, cri.ErrUnimplemented):
 			pause = noEventsPause
 		}
 		timer := time.NewTimer(pause)

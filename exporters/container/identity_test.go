@@ -245,7 +245,7 @@ func TestLyingRuntime(t *testing.T) {
 	f("a process that does not exist", func(f *fakeCRI) { f.info[idA] = `{"pid":99999999999,"image":7}` },
 		func(t *testing.T, got string) { require.Contains(t, got, appUsage) })
 	f("an answer without end", func(f *fakeCRI) {
-		f.containers[0].Labels["x"] = strings.Repeat("x", maxMessage)
+		f.containers[0].Labels["x"] = strings.Repeat("x", 32<<20)
 	}, func(t *testing.T, got string) {
 		require.NotContains(t, got, idB)
 		require.Contains(t, got, "\ncontainer_scrape_error 1\n")

@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/strata-metrics/strata/exporters/container/cri"
 )
 
 // layer is what a container holds in its writable layer.
@@ -73,7 +72,7 @@ func (l *layers) get(now time.Time, timeout time.Duration, ask func(context.Cont
 		switch {
 		case err == nil:
 			l.byID, l.at = byID, now
-		case status.Code(err) == codes.Unimplemented:
+		case errors.Is(err, cri.ErrUnimplemented):
 			l.next = now.Add(noEventsPause)
 		}
 	}()
@@ -138,7 +137,7 @@ func (e *Exporter) layersOf(d *directory, now time.Time) map[string]layer {
 		return byID, nil
 	}
 	return d.layers.get(now, d.timeout, ask, func(err error) {
-		if !errors.Is(err, ErrNoRuntime) && status.Code(err) != codes.Unimplemented {
+		if !errors.Is(err, ErrNoRuntime) && !errors.Is(err, cri.ErrUnimplemented) {
 			e.own.runtimeErrors.Inc()
 			e.o.Logger.Debug("what containers have written is not shown", "reason", err)
 		}
@@ -179,26 +178,20 @@ func within(path, point string) bool {
 }
 
 // Layers implements layerer.
-func (c *cri) Layers(ctx context.Context) (map[string]layer, error) {
-	conn, at, err := c.connect()
+func (c *criRuntime) Layers(ctx context.Context) (map[string]layer, error) {
+	client, at, err := c.connect()
 	if err != nil {
 		return nil, err
 	}
-	answer, err := runtimeapi.NewRuntimeServiceClient(conn).ListContainerStats(ctx, &runtimeapi.ListContainerStatsRequest{})
+	all, err := client.Layers(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("container runtime at %s: asking what containers have written: %w", at, err)
 	}
-	out := make(map[string]layer, len(answer.GetStats()))
-	for _, one := range answer.GetStats() {
-		w := one.GetWritableLayer()
-		if w.GetUsedBytes() == nil {
-			continue // not told yet
+	out := make(map[string]layer, len(all))
+	for _, one := range all {
+		if !math.IsNaN(one.Used) { // else not told yet
+			out[one.ContainerID] = layer{root: one.Mountpoint, used: one.Used, inodes: one.Inodes}
 		}
-		of := layer{root: w.GetFsId().GetMountpoint(), used: float64(w.GetUsedBytes().GetValue()), inodes: math.NaN()}
-		if n := w.GetInodesUsed(); n != nil {
-			of.inodes = float64(n.GetValue())
-		}
-		out[one.GetAttributes().GetId()] = of
 	}
 	return out, nil
 }
