@@ -135,7 +135,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return &serve.UsageError{Err: err}
 	}
 	runtime.GOMAXPROCS(f.procs)
-	serve.KeepHeapSmall()
+	serve.KeepHeap(serve.SmallHeap)
 	logger, registry := web.Logger(), serve.NewRegistry("strata_container")
 	f.options.Logger, f.options.Registry, f.options.Gatherer = logger, prometheus.Registerer(registry), registry
 	server, err := serve.New(web.Options(name, logger, registry))

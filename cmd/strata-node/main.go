@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 		return &serve.UsageError{Err: err}
 	}
 	runtime.GOMAXPROCS(*f.procs)
-	serve.KeepHeapSmall()
+	serve.KeepHeap(serve.SmallHeap)
 	logger := f.web.Logger()
 
 	// Dashboards ask for node_exporter_build_info.

@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline/apiserver"
 	"github.com/strata-metrics/strata/pipeline/resource"
 )
@@ -258,7 +259,13 @@ func (f *coreFlags) declare(cmd *kingpin.CmdClause) {
 	cmd.Flag("kubelet-body-limit", "Most bytes that one node may answer; more costs that node its metrics.").Default("32MB").BytesVar(&f.bodyLimit)
 }
 
+// coreHeap is the share by which the heap of core grows between collections: the
+// readings of 150,000 pods are 280 MB, of which the half is cheaper to collect
+// twice as often than to hold.
+const coreHeap = 50
+
 func (f *coreFlags) run(ctx context.Context, e *env) error {
+	serve.KeepHeap(coreHeap)
 	// client-go and the API server library have one logger per process.
 	klog.SetSlogLogger(e.logger().With("component", "kubernetes"))
 	config, err := f.api.config()

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallHeap is Go's GOGC of who leaves little garbage: half of a tenth of a
-// megabyte a scrape of a host.
-const smallHeap = 30
-
-// KeepHeapSmall has garbage collected at a third of Go's usual bound, unless the
-// environment sets GOGC: for a scrape of a host that is at 1.2 MB instead of 4,
-// which is dearer by some microseconds a scrape and holds 3 MB less.
-func KeepHeapSmall() {
+// KeepHeap has garbage collected when the heap has grown by a share, in percent,
+// that is smaller than Go's 100, unless the environment sets GOGC.
+func KeepHeap(percent int) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(smallHeap)
+		debug.SetGCPercent(percent)
 	}
 }
+
+// SmallHeap is the share for those that leave little garbage, half of a tenth of
+// a megabyte a scrape of a host: the heap is collected at 1.2 MB instead of 4,
+// which is dearer by some microseconds a scrape and holds 3 MB less.
+const SmallHeap = 30
 
 // startTime is for how long a program is taken to start: until then it has
 // served its first scrapes, with connections to make and lists to read.

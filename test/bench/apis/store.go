@@ -38,6 +38,7 @@ func (b *bench) stores(ctx context.Context) error {
 	b.report.Add(figure.Figure{Name: "core_store_read_p50", Ours: ours["p50-read-ns"] / 1e6, Peer: figure.Unknown(), Unit: "ms"})
 	b.report.Add(figure.Figure{Name: "core_store_wait_max", Ours: ours["max-wait-ns"] / 1e6, Peer: figure.Unknown(), Unit: "ms"})
 	b.report.Add(figure.Figure{Name: "core_store_read_max", Ours: ours["max-read-ns"] / 1e6, Peer: peer["max-read-ns"] / 1e6, Goal: 1, Bound: figure.AtMost, Unit: "ms"})
+	b.report.Add(figure.Figure{Name: "core_store_read_max_unwritten", Ours: ours["max-alone-ns"] / 1e6, Peer: figure.Unknown(), Unit: "ms"})
 	return nil
 }
 
