@@ -282,6 +282,7 @@ func firstOf(all ...string) string {
 	return ""
 }
 
+// unknown are values of which none has been read.
 func unknown() (v values) {
 	for f := range v {
 		v[f] = math.NaN()

@@ -7,26 +7,20 @@ import "math"
 // cgroup of a pod what those below it use, and keeps that after they are gone, so
 // that what an unread container has used is told by its pod.
 
-// settle takes in that a cgroup below another is gone.
-func (w *watcher) settle(x, above *watched) {
+// settle takes in that a cgroup below another is gone. It gives the CPU time in
+// seconds that the pod tells of one that was not read at its end, else NaN.
+func (w *watcher) settle(x, above *watched) float64 {
 	if x.final {
 		above.gone += x.last.values[cpuUsage]
-		return
+		return math.NaN()
 	}
 	above.final = above.leader < 0 && w.readLast(above)
 	if placeOf(above.id).podUID == "" {
-		return
+		return math.NaN()
 	}
 	before := above.gone
 	above.gone = w.usageOfGone(above, x)
-	if used := above.gone - before; x.lived && used > 0 { // NaN is not
-		if x.last == nil {
-			x.last = w.unread(x)
-		}
-		if v := &x.last.values[cpuUsage]; math.IsNaN(*v) || *v < used {
-			*v = used
-		}
-	}
+	return above.gone - before
 }
 
 // unread is a reading that says nothing.

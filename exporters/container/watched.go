@@ -202,17 +202,20 @@ func (w *watcher) dirsOf(rel string) dirs {
 // removed says what a cgroup had used that is gone.
 func (w *watcher) removed(x *watched) {
 	w.forget(x)
+	told := math.NaN()
 	if above := w.byRel[parentRel(x.rel)]; above != nil && above.rel != "" {
-		w.settle(x, above)
+		told = w.settle(x, above)
 	}
 	if !x.lived && x.last == nil {
 		return // nothing ran in it
 	}
-	e := &ending{complete: x.final, added: w.source.now(), shown: map[group]time.Time{}}
 	if x.last == nil {
 		x.last = w.unread(x)
 	}
-	e.cgroup = *x.last
+	if used := &x.last.values[cpuUsage]; x.lived && told > 0 && (math.IsNaN(*used) || *used < told) {
+		*used = told
+	}
+	e := &ending{cgroup: *x.last, complete: x.final, added: w.source.now(), shown: map[group]time.Time{}}
 	e.run = e.cgroup.At.Sub(x.begin).Seconds()
 	w.hooks.ended(e)
 }

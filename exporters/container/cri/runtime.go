@@ -72,39 +72,19 @@ func (c *Client) Name(ctx context.Context) (name string, err error) {
 }
 
 // Containers lists the containers.
-func (c *Client) Containers(ctx context.Context) (all []Container, err error) {
-	err = c.ask(ctx, "RuntimeService/ListContainers", nil, func(message []byte) error {
-		return only(message, 1, func(message []byte) error {
-			one, err := readContainer(message)
-			all = append(all, one)
-			return err
-		})
-	})
-	return all, err
+func (c *Client) Containers(ctx context.Context) ([]Container, error) {
+	return messages(ctx, c, "RuntimeService/ListContainers", nil, readContainer)
 }
 
 // Container asks for the status of a container. The error is ErrNotFound when the
 // runtime does not know it (any more).
-func (c *Client) Container(ctx context.Context, id string) (one Container, err error) {
-	err = c.ask(ctx, "RuntimeService/ContainerStatus", withText(nil, 1, id), func(message []byte) error {
-		return only(message, 1, func(message []byte) (err error) {
-			one, err = readStatus(message)
-			return err
-		})
-	})
-	return one, err
+func (c *Client) Container(ctx context.Context, id string) (Container, error) {
+	return last(messages(ctx, c, "RuntimeService/ContainerStatus", withText(nil, 1, id), readStatus))
 }
 
 // Sandboxes lists the sandboxes of pods.
-func (c *Client) Sandboxes(ctx context.Context) (all []Sandbox, err error) {
-	err = c.ask(ctx, "RuntimeService/ListPodSandbox", nil, func(message []byte) error {
-		return only(message, 1, func(message []byte) error {
-			one, err := readSandbox(message, 5)
-			all = append(all, one)
-			return err
-		})
-	})
-	return all, err
+func (c *Client) Sandboxes(ctx context.Context) ([]Sandbox, error) {
+	return messages(ctx, c, "RuntimeService/ListPodSandbox", nil, func(message []byte) (Sandbox, error) { return readSandbox(message, 5) })
 }
 
 // SandboxInfo asks for what a runtime tells of a sandbox beyond CRI, by topics.
@@ -117,40 +97,41 @@ func (c *Client) SandboxInfo(ctx context.Context, id string) (info map[string]st
 }
 
 // Images lists the images.
-func (c *Client) Images(ctx context.Context) (all []Image, err error) {
-	err = c.ask(ctx, "ImageService/ListImages", nil, func(message []byte) error {
-		return only(message, 1, func(message []byte) error {
-			one, err := readImage(message)
-			all = append(all, one)
-			return err
-		})
-	})
-	return all, err
+func (c *Client) Images(ctx context.Context) ([]Image, error) {
+	return messages(ctx, c, "ImageService/ListImages", nil, readImage)
 }
 
 // Image asks for an image by its id or one of its names. It has no ID when the
 // runtime does not know it.
-func (c *Client) Image(ctx context.Context, image string) (one Image, err error) {
+func (c *Client) Image(ctx context.Context, image string) (Image, error) {
 	request := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), withText(nil, 1, image))
-	err = c.ask(ctx, "ImageService/ImageStatus", request, func(message []byte) error {
-		return only(message, 1, func(message []byte) (err error) {
-			one, err = readImage(message)
-			return err
-		})
-	})
-	return one, err
+	return last(messages(ctx, c, "ImageService/ImageStatus", request, readImage))
 }
 
 // Layers lists what containers have written.
-func (c *Client) Layers(ctx context.Context) (all []Layer, err error) {
-	err = c.ask(ctx, "RuntimeService/ListContainerStats", nil, func(message []byte) error {
-		return only(message, 1, func(message []byte) error {
-			one, err := readLayer(message)
+func (c *Client) Layers(ctx context.Context) ([]Layer, error) {
+	return messages(ctx, c, "RuntimeService/ListContainerStats", nil, readLayer)
+}
+
+// messages asks for an answer whose first field is one message or a list of them.
+func messages[T any](ctx context.Context, c *Client, method string, request []byte, read func(message []byte) (T, error)) (all []T, err error) {
+	err = c.ask(ctx, method, request, func(answer []byte) error {
+		return only(answer, 1, func(message []byte) error {
+			one, err := read(message)
 			all = append(all, one)
 			return err
 		})
 	})
 	return all, err
+}
+
+// last gives the one message there should be; of several the last counts, as
+// protobuf has it.
+func last[T any](all []T, err error) (one T, _ error) {
+	if len(all) > 0 {
+		one = all[len(all)-1]
+	}
+	return one, err
 }
 
 // Events tells of changes until the stream of them breaks, which is an error:
