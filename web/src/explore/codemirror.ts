@@ -123,7 +123,9 @@ export function codeMirror(client: Client, o: EditingOptions): Editing {
         closeBrackets(),
         EditorView.lineWrapping,
         placeholder(o.placeholder),
-        autocompletion({ selectOnOpen: false, icons: false, maxRenderedOptions: 100 }),
+        // Nothing is chosen as the list opens, so a key cannot take what its person has
+        // not seen, which is what a delay of the list's keys is for: ours has none.
+        autocompletion({ selectOnOpen: false, interactionDelay: 0, icons: false, maxRenderedOptions: 100 }),
         promql.asExtension(),
         syntaxHighlighting(colours),
         theme,
