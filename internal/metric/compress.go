@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -21,7 +20,7 @@ const (
 // compressor is the memory of the encodings, made when they are first asked
 // for.
 type compressor struct {
-	deflate *flate.Writer
+	deflate deflater
 	gzip    *gzipStream
 	zstd    *zstd.Encoder
 	body    bytes.Buffer
@@ -86,9 +85,6 @@ func (c *compressor) encode(encoding string, k *kept, parts []part, as format) [
 // at a byte (RFC 1951, 3.2.4) and do not refer to each other, so that those of
 // families that have not changed are used again.
 func (c *compressor) encodeGzip(k *kept, parts []part, as format) []byte {
-	if c.deflate == nil {
-		c.deflate, _ = flate.NewWriter(io.Discard, flate.BestSpeed) // fails on wrong levels only
-	}
 	c.body.Reset()
 	c.body.WriteString(gzipHead)
 	var all checksum

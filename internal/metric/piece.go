@@ -88,15 +88,14 @@ func (p *Packer) Copy(w io.Writer, piece *Piece) error {
 
 // gzipStream writes one member of gzip (RFC 1952) from text and from pieces.
 type gzipStream struct {
-	deflate *flate.Writer
+	deflate deflater
 	w       *bufio.Writer
 	open    bool // deflate has text since the last piece
 	all     checksum
 }
 
 func newGzipStream() *gzipStream {
-	w, _ := flate.NewWriter(io.Discard, flate.BestSpeed) // fails on wrong levels only
-	return &gzipStream{deflate: w, w: bufio.NewWriterSize(io.Discard, sendSize)}
+	return &gzipStream{w: bufio.NewWriterSize(io.Discard, sendSize)}
 }
 
 // reset begins a member.
