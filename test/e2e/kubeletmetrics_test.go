@@ -340,11 +340,13 @@ func kubeletTolerances() []likeness.Tolerance {
 		process = "what the processes of a pod hold"
 		batches = "the kernel charges memory in batches of each processor, and heaps breathe"
 		inodes  = "the kernel makes up the time of a cgroup anew when it has forgotten its inode"
+		commit  = "CRI's time of creation is taken after containerd has written the container to disk, cAdvisor's before"
 	)
 	spare := float64(512<<10 + runtime.NumCPU()*256<<10)
 	return []likeness.Tolerance{
 		{Family: "container_start_time_seconds", Where: node, By: 600, Why: inodes},
 		{Family: "container_creation_time_seconds", Where: node, By: 600, Why: inodes},
+		{Family: "container_creation_time_seconds", Where: ofContainer, By: 30, Why: commit},
 		{Family: "container_memory_*", Where: node, Share: 0.2, By: 256 << 20, Why: others},
 		{Family: "node_memory_*", Where: node, Share: 0.2, By: 256 << 20, Why: others},
 		{Family: "container_fs_usage_bytes", Share: 0.1, By: 256 << 20, Why: others},
