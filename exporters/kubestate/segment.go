@@ -9,7 +9,7 @@ import (
 
 // perSegment is how many objects a segment is made with. More of them compress
 // better, and a change costs all of the family's lines in its segment.
-const perSegment = 24
+const perSegment = 20
 
 // segment is some objects that stand behind each other, each family of them
 // kept as a compressed piece. A change waits until the next scrape, which makes
