@@ -26,17 +26,15 @@ func (p *Piece) Size() int { return p.size }
 
 // Packer makes pieces and reads them. It is not safe for concurrent use.
 type Packer struct {
-	writer *flate.Writer
 	packed bytes.Buffer
 	reader io.ReadCloser
 	source bytes.Reader
 	text   []byte
 }
 
-// NewPacker makes a packer. Its memory, of a megabyte, is best shared.
+// NewPacker makes a packer. Its memory, of 100 kB and the longest texts, is best shared.
 func NewPacker() *Packer {
-	w, _ := flate.NewWriter(io.Discard, flate.BestSpeed) // fails on wrong levels only
-	p := &Packer{writer: w}
+	p := &Packer{}
 	p.reader = flate.NewReader(&p.source)
 	return p
 }
@@ -47,9 +45,7 @@ func (p *Packer) Pack(text []byte) Piece {
 		return Piece{}
 	}
 	p.packed.Reset()
-	p.writer.Reset(&p.packed)
-	_, _ = p.writer.Write(text) // a bytes.Buffer takes everything
-	_ = p.writer.Flush()
+	_ = flate.StatelessDeflate(&p.packed, text, false, nil) // a bytes.Buffer takes everything
 	return Piece{
 		deflate: bytes.Clone(p.packed.Bytes()), size: len(text),
 		sum: crc32.ChecksumIEEE(text), shift: shiftOf(len(text)),
