@@ -85,6 +85,7 @@ func TestHPAToZero(t *testing.T) {
 			hpa = strings.ReplaceAll(hpa, "stabilizationWindowSeconds: 15}", "stabilizationWindowSeconds: 15}"+bounded)
 			require.NoError(t, shared.cluster.Apply(t.Context(), ns, shop+"---"+worker+"---"+hpa))
 			pods(t, ns, map[string]string{"app": "shop"}, 1)
+			pods(t, ns, map[string]string{"app": "worker"}, 1) // or one that is not ready yet would count as none
 			scaled := func(n int) {
 				t.Helper()
 				cluster.Eventually(t, 4*time.Minute, replicas(t, ns, "worker", func(have int) bool { return have == n }))
