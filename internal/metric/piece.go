@@ -84,14 +84,14 @@ func (p *Packer) Copy(w io.Writer, piece *Piece) error {
 
 // gzipStream writes one member of gzip (RFC 1952) from text and from pieces.
 type gzipStream struct {
-	deflate deflater
+	deflate *bufio.Writer
 	w       *bufio.Writer
 	open    bool // deflate has text since the last piece
 	all     checksum
 }
 
 func newGzipStream() *gzipStream {
-	return &gzipStream{w: bufio.NewWriterSize(io.Discard, sendSize)}
+	return &gzipStream{deflate: newDeflate(), w: bufio.NewWriterSize(io.Discard, sendSize)}
 }
 
 // reset begins a member.
@@ -104,7 +104,7 @@ func (g *gzipStream) reset(w io.Writer) {
 // Write implements io.Writer.
 func (g *gzipStream) Write(text []byte) (int, error) {
 	if !g.open {
-		g.deflate.Reset(g.w)
+		g.deflate.Reset(flate.NewStatelessWriter(g.w))
 		g.open = true
 	}
 	g.all.add(text)
