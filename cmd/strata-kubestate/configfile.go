@@ -50,6 +50,7 @@ type configFile struct {
 	CustomFileOld *string    `yaml:"custom_resource_config_file"`
 	ReadTimeout   *duration  `yaml:"server_read_timeout"`
 	Sparse        *bool      `yaml:"sparse_states"`
+	ByObject      *bool      `yaml:"lines_by_object"`
 	Workloads     *bool      `yaml:"pod_workloads"`
 	WorkLabels    names      `yaml:"pod_workload_labels"`
 	Join          allowlists `yaml:"metric_join_labels"`
@@ -180,6 +181,7 @@ func (c *configFile) overSingle(f *flags) {
 	lay(&f.memRatio, c.MemRatio)
 	lay(&f.customOnly, c.CustomOnly)
 	lay(&f.sparse, c.Sparse)
+	lay(&f.byObject, c.ByObject)
 	lay(&f.workloads, c.Workloads)
 	lay(&f.counterSeries, c.CounterSeries)
 	lay(&f.exits, c.Exits)

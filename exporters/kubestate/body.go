@@ -33,17 +33,27 @@ func (b *body) kind(kind *bound, segments [][]metric.Piece) {
 	}
 	for i, f := range kind.families {
 		b.buf = b.head(f, b.buf)
-		for _, pieces := range segments {
-			// Objects without any line, as all may be, have no pieces.
-			if i >= len(pieces) || pieces[i].Size() == 0 {
-				continue
-			}
-			if b.flush(true); b.err == nil {
-				b.err = b.packer.Copy(b.w, &pieces[i])
-			}
-			if b.err != nil {
-				return
-			}
+		if !kind.together {
+			b.pieces(i, segments)
+		}
+	}
+	if kind.together {
+		b.pieces(0, segments)
+	}
+}
+
+// pieces writes one piece of each segment.
+func (b *body) pieces(i int, segments [][]metric.Piece) {
+	for _, pieces := range segments {
+		// Objects without any line, as all may be, have no pieces.
+		if i >= len(pieces) || pieces[i].Size() == 0 {
+			continue
+		}
+		if b.flush(true); b.err == nil {
+			b.err = b.packer.Copy(b.w, &pieces[i])
+		}
+		if b.err != nil {
+			return
 		}
 	}
 }

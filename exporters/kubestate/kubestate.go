@@ -142,9 +142,11 @@ func New(o Options) (*Exporter, error) {
 	}
 	e.bind(chosen, besides, set)
 	e.followBesides(besides)
-	e.handler = metric.Handler(metric.HandlerOptions{
-		WriteText: e.WriteText, WriteOpenMetrics: e.WriteOpenMetrics, Logger: o.Logger,
-	})
+	serves := metric.HandlerOptions{WriteText: e.WriteText, WriteOpenMetrics: e.WriteOpenMetrics, Logger: o.Logger}
+	if o.LinesByObject {
+		serves.WriteOpenMetrics = nil // its readers are the ones that insist on groups
+	}
+	e.handler = metric.Handler(serves)
 	return e, nil
 }
 
@@ -175,6 +177,7 @@ func (e *Exporter) bind(chosen, besides []kind, set settings) {
 			these = e.extras.labelled.putLabels(k, set)
 		}
 		b := k.bind(these)
+		b.together = o.LinesByObject
 		e.extras.watch(b, besides)
 		for _, scope := range scopes(o, b) {
 			b.sources = append(b.sources, newSource(b, scope, e.follow(e.client.groups[b.version])))

@@ -243,7 +243,9 @@ func (r *rendered) family(i int) []byte {
 func contentOf(segments [][]metric.Piece, family int) string {
 	var out []byte
 	for _, pieces := range segments {
-		out = metric.NewPacker().Unpack(out, &pieces[family])
+		if family < len(pieces) {
+			out = metric.NewPacker().Unpack(out, &pieces[family])
+		}
 	}
 	return string(out)
 }

@@ -65,6 +65,12 @@ type Options struct {
 	// SparseStates leaves the zeros of sets of states out: of a pod's phases
 	// only the one that it is in is shown.
 	SparseStates bool
+	// LinesByObject writes the lines of an object behind each other, in place of
+	// those of a family: half of the time, two thirds of the memory and of the
+	// bytes. Prometheus reads that, but the text format wants each family as one
+	// group, and other readers may insist. Custom resources, and families that are
+	// joined of several objects, stay grouped.
+	LinesByObject bool
 	// PodWorkloads shows kube_pod_workload: the Deployment, CronJob or other
 	// workload that a pod belongs to.
 	PodWorkloads bool

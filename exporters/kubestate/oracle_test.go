@@ -107,6 +107,12 @@ func TestSameAsTheField(t *testing.T) {
 			all := scrape(t, more)
 			compare(t, want, seriesOfBody(t, all, families))
 			require.Equal(t, len(seriesIn(all, "kube_pod_info")), len(seriesIn(all, "kube_pod_workload")))
+
+			// Nor does another order.
+			o.LinesByObject = true
+			byObject := follow(t, o)
+			ready(t, byObject)
+			require.ElementsMatch(t, slices.Collect(strings.Lines(all)), slices.Collect(strings.Lines(text(byObject))))
 		})
 	}
 }

@@ -7,9 +7,13 @@ import (
 	"github.com/strata-metrics/strata/internal/metric"
 )
 
-// perSegment is how many objects a segment is made with. More of them compress
-// better, and a change costs all of the family's lines in its segment.
-const perSegment = 20
+// How many objects a segment is made with. More of them compress better, and a
+// change costs all of the family's lines in its segment; of objects whose lines
+// are kept together, all lines of the segment.
+const (
+	perSegment         = 20
+	perSegmentTogether = 4
+)
 
 // segment is some objects that stand behind each other, each family of them
 // kept as a compressed piece. A change waits until the next scrape, which makes

@@ -84,7 +84,7 @@ type following struct {
 
 func newSource(b *bound, sc scope, f following) *source {
 	s := &source{scope: sc, following: f, kind: b, state: f.health.add(b, sc)}
-	s.store.replaced, s.store.shop = s.state.replaced, f.shop
+	s.store.replaced, s.store.shop, s.store.together = s.state.replaced, f.shop, b.together
 	s.target = &s.store
 	if f.budgets != nil && !b.factsOnly {
 		s.budgeted = newBudgetedStore(s.target, f.budgets, b)

@@ -16,6 +16,7 @@ type store struct {
 	replaced func(objects int) // told after each Replace
 	changed  func()            // told after every change; nil where nobody asks
 	shop     *workshop         // shared with other stores; nil makes one
+	together bool              // all lines of an object are kept as those of one family
 
 	mu       sync.Mutex
 	segments []*segment // sorted, none of them empty
@@ -76,6 +77,21 @@ func (s *store) find(k key) (i, j int, found bool) {
 	return i, j, found
 }
 
+// segmentSize is how many objects a segment is made with.
+func (s *store) segmentSize() int {
+	if s.together {
+		return perSegmentTogether
+	}
+	return perSegment
+}
+
+// ready readies what is to be put in.
+func (s *store) ready(r *rendered) {
+	if s.together && len(r.ends) > 0 {
+		r.ends = r.ends[len(r.ends)-1:]
+	}
+}
+
 func (s *store) put(r *rendered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,6 +100,7 @@ func (s *store) put(r *rendered) {
 
 // insert is put for those who hold the lock.
 func (s *store) insert(r *rendered) {
+	s.ready(r)
 	i, j, found := s.find(r.key)
 	sum := s.borrowed().sum(r)
 	if found {
@@ -100,7 +117,7 @@ func (s *store) insert(r *rendered) {
 	g := s.segments[i]
 	g.waiting = true
 	g.objects = slices.Insert(g.objects, j, &entry{key: r.key, version: r.version, sum: sum, fresh: r})
-	if len(g.objects) > 2*perSegment {
+	if len(g.objects) > 2*s.segmentSize() {
 		s.split(i)
 	}
 }
@@ -108,7 +125,7 @@ func (s *store) insert(r *rendered) {
 // split cuts a segment in two, unless all that is too much is to go.
 func (s *store) split(i int) {
 	s.borrowed().with(func(b *builder) {
-		if b.settle(s.segments[i]); len(s.segments[i].objects) > perSegment {
+		if b.settle(s.segments[i]); len(s.segments[i].objects) > s.segmentSize() {
 			left, right := b.split(s.segments[i])
 			s.segments = slices.Replace(s.segments, i, i+1, left, right)
 		}
@@ -203,9 +220,10 @@ func (s *store) fill(all []*rendered) {
 	var segments []*segment
 	shop := s.borrow()
 	shop.with(func(b *builder) {
-		for some := range slices.Chunk(all, perSegment) {
+		for some := range slices.Chunk(all, s.segmentSize()) {
 			g := &segment{waiting: true}
 			for _, r := range some {
+				s.ready(r)
 				g.objects = append(g.objects, &entry{key: r.key, version: r.version, sum: shop.sum(r), fresh: r})
 			}
 			b.settle(g)
@@ -296,7 +314,7 @@ func (s *store) tidy(b *builder) {
 		last := len(joined) - 1
 		switch {
 		case len(g.objects) == 0:
-		case last >= 0 && len(joined[last].objects)+len(g.objects) <= perSegment:
+		case last >= 0 && len(joined[last].objects)+len(g.objects) <= s.segmentSize():
 			joined[last] = b.join(joined[last], g)
 		default:
 			joined = append(joined, g)

@@ -41,6 +41,17 @@ func renderedOf(k key, families []string) *rendered {
 	return newRendered(k, "", []byte(text), ends, nil)
 }
 
+// lines are those of an object in the piece of a family.
+func (m *modelled) lines(k key, family int) string {
+	switch {
+	case !m.store.together:
+		return m.model[k][family]
+	case family == 0:
+		return strings.Join(m.model[k], "")
+	}
+	return ""
+}
+
 func (m *modelled) check(t *testing.T) {
 	t.Helper()
 	keys := slices.SortedFunc(maps.Keys(m.model), key.compare)
@@ -49,13 +60,13 @@ func (m *modelled) check(t *testing.T) {
 	for i := range modelFamilies {
 		var want strings.Builder
 		for _, k := range keys {
-			want.WriteString(m.model[k][i])
+			want.WriteString(m.lines(k, i))
 		}
 		require.Equal(t, want.String(), contentOf(segments, i))
 		at := 0
 		m.store.each(i, func(o *entry, lines []byte) {
 			require.Equal(t, keys[at], o.key)
-			require.Equal(t, m.model[o.key][i], string(lines))
+			require.Equal(t, m.lines(o.key, i), string(lines))
 			at++
 		})
 		require.Equal(t, len(keys), at)
@@ -68,7 +79,7 @@ func TestStoreAgainstModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		m := &modelled{model: make(map[key][]string)}
+		m := &modelled{store: store{together: seed%2 == 1}, model: make(map[key][]string)}
 		random := func() key { return key{fmt.Sprint("ns", r.IntN(3)), fmt.Sprint("name", r.IntN(1+20*int(seed)))} }
 		for range 600 {
 			switch k := random(); r.IntN(100) {

@@ -35,25 +35,33 @@ func TestKubestate(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, runs)
 	for _, file := range runs {
-		name := strings.TrimSuffix(filepath.Base(file), ".prom")
-		t.Run(name, func(t *testing.T) {
-			flags, err := os.ReadFile(strings.TrimSuffix(file, "prom") + "flags")
-			require.NoError(t, err)
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			argv := append([]string{
-				"env", "TZ=UTC", program, "--kubeconfig=" + shared.control.Kubeconfig(),
-				"--host=127.0.0.1", "--port=9103", "--telemetry-host=127.0.0.1", "--telemetry-port=9104",
-			}, strings.Fields(string(flags))...)
-			r := start(t, "kubestate-"+name, argv...)
-			c := client(t)
-			r.until(t, answers(t.Context(), c, "http://127.0.0.1:9103/readyz"))
-			got, err := ask(t.Context(), c, http.MethodGet, "http://127.0.0.1:9103/metrics", map[string]string{"Accept": "text/plain"})
-			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, got.status)
-			compareBodies(t, name, l.body(string(want)), l.body(got.body))
-		})
+		base := strings.TrimSuffix(file, ".prom")
+		flags, err := os.ReadFile(base + ".flags")
+		require.NoError(t, err)
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, order := range []string{"--no-lines-by-object", "--lines-by-object"} {
+			name := filepath.Base(base) + order
+			t.Run(name, func(t *testing.T) {
+				compareBodies(t, name, l.body(string(want)), l.body(bodyUnder(t, program, append(strings.Fields(string(flags)), order))))
+			})
+		}
 	}
+}
+
+// bodyUnder is what the program shows with some flags.
+func bodyUnder(t *testing.T, program string, flags []string) string {
+	t.Helper()
+	r := start(t, "kubestate", append([]string{
+		"env", "TZ=UTC", program, "--kubeconfig=" + shared.control.Kubeconfig(),
+		"--host=127.0.0.1", "--port=9103", "--telemetry-host=127.0.0.1", "--telemetry-port=9104",
+	}, flags...)...)
+	c := client(t)
+	r.until(t, answers(t.Context(), c, "http://127.0.0.1:9103/readyz"))
+	got, err := ask(t.Context(), c, http.MethodGet, "http://127.0.0.1:9103/metrics", map[string]string{"Accept": "text/plain"})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, got.status)
+	return got.body
 }
 
 // compareBodies prints how many of the series and TYPE lines are right. A

@@ -1,8 +1,10 @@
 // Command kubestate measures strata-kubestate on an API server of its own, or on a
-// real one that it fills, which holds so many pods of two containers with their ReplicaSets, Deployments and
-// nodes: memory after the list and in it, and what a scrape costs when nothing,
-// one pod of a hundred or one of ten has changed since the last. It prints one
-// line a figure and exits 1 where one falls short.
+// real one that it fills, which holds so many pods of two containers with their
+// ReplicaSets, Deployments and nodes: memory after the list and in it, and what a
+// scrape costs when nothing, one pod of a hundred or one of ten has changed since
+// the last, with the lines in each of their two orders. What stands behind --
+// are further flags of strata-kubestate. It prints one line a figure and exits 1
+// where one falls short.
 package main
 
 import (
@@ -16,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/strata-metrics/strata/test/bench/figure"
@@ -34,6 +37,9 @@ type settings struct {
 	kubeconfig      string // of a real API server; empty means the benchmark's own
 	watchList, keep bool
 	lasts           time.Duration // of a soak; 0 means scrapes instead
+	orders          []string      // of the lines, one after the other
+	order           string        // the one that is measured
+	flags           []string      // further ones of the program
 	dir             string
 }
 
@@ -47,10 +53,18 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&s.scrapes, "scrapes", 10, "scrapes of each sort")
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "fill the empty API server of this file, in place of one of our own")
 	flags.BoolVar(&s.watchList, "watch-list", true, "whether watches can begin with a list; without, lists come by pages")
-	flags.BoolVar(&s.keep, "keep", false, "leave both running until interrupted, for profiles at /debug/pprof of the telemetry port")
+	flags.BoolVar(&s.keep, "keep", false, "leave the last and the API server running until interrupted, for profiles at /debug/pprof of the telemetry port")
+	orders := flags.String("orders", "family,object", "whose lines stand behind each other, a family's or an object's; a soak takes the first")
 	flags.DurationVar(&s.lasts, "soak", 0, "in place of the scrapes: for so long, 200 changes a second, broken watches and forgotten versions")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	s.flags = flags.Args()
+	for _, order := range strings.Split(*orders, ",") {
+		if orderFlags()[order] == "" {
+			return fmt.Errorf("--orders=%s: want family, object or both with a comma", *orders)
+		}
+		s.orders = append(s.orders, order)
 	}
 	if s.pods < 100 || s.scrapes < 1 {
 		return fmt.Errorf("--pods=%d --scrapes=%d: want at least 100 pods and a scrape", s.pods, s.scrapes)
@@ -64,7 +78,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer func() { _ = os.RemoveAll(s.dir) }()
 	report := figure.NewReporter(os.Stdout)
-	report.Note("%d cores, %s; %d pods, %d scrapes of each sort, list by watch: %t", runtime.NumCPU(), runtime.Version(), s.pods, s.scrapes, s.watchList)
+	report.Note("%d cores, %s; %d pods, %d scrapes of each sort, list by watch: %t, further flags: %q", runtime.NumCPU(), runtime.Version(), s.pods, s.scrapes, s.watchList, s.flags)
 	if err := s.measure(ctx, report); err != nil {
 		return err
 	}
@@ -74,13 +88,16 @@ func run(ctx context.Context, args []string) error {
 // goal is a figure with a budget, which grows with the pods.
 func (s settings) goal(name, unit string, ours, most float64) figure.Figure {
 	return figure.Figure{
-		Name: name, Unit: unit, Ours: ours, Peer: figure.Unknown(), Bound: figure.AtMost,
+		Name: s.name(name), Unit: unit, Ours: ours, Peer: figure.Unknown(), Bound: figure.AtMost,
 		Goal: most * max(1, float64(s.pods)/podsOfGoals),
 	}
 }
 
-func plain(name, unit string, ours float64) figure.Figure {
-	return figure.Figure{Name: name, Unit: unit, Ours: ours, Peer: figure.Unknown()}
+// name is that of a figure of an order.
+func (s settings) name(figure string) string { return "by " + s.order + ", " + figure }
+
+func (s settings) plain(name, unit string, ours float64) figure.Figure {
+	return figure.Figure{Name: s.name(name), Unit: unit, Ours: ours, Peer: figure.Unknown()}
 }
 
 // cluster is what the program follows.
@@ -97,7 +114,7 @@ func (s settings) measure(ctx context.Context, report *figure.Reporter) error {
 		if err != nil {
 			return err
 		}
-		return s.figures(ctx, report, filled, "--kubeconfig="+s.kubeconfig)
+		return s.each(ctx, report, filled, "--kubeconfig="+s.kubeconfig)
 	}
 	own := newAPIServer(s.pods, s.watchList)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,12 +126,29 @@ func (s settings) measure(ctx context.Context, report *figure.Reporter) error {
 	defer func() { _ = server.Close() }()
 	address := "--apiserver=http://" + l.Addr().String()
 	if s.lasts > 0 {
+		s.order = s.orders[0]
 		return s.endure(ctx, report, own, address)
 	}
-	return s.figures(ctx, report, own, address)
+	return s.each(ctx, report, own, address)
 }
 
-// figures measures the program on a cluster that an argument leads it to.
+// orderFlags are the flags that make the orders.
+func orderFlags() map[string]string {
+	return map[string]string{"family": "--no-lines-by-object", "object": "--lines-by-object"}
+}
+
+// each measures the program with each order of the lines, on a cluster that an
+// argument leads it to.
+func (s settings) each(ctx context.Context, report *figure.Reporter, api cluster, address string) error {
+	for _, s.order = range s.orders {
+		if err := s.figures(ctx, report, api, address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// figures measures the program with one order.
 func (s settings) figures(ctx context.Context, report *figure.Reporter, api cluster, address string) error {
 	p, err := s.start(ctx, report, "strata-kubestate", address)
 	if err != nil {
@@ -138,7 +172,7 @@ func (s settings) figures(ctx context.Context, report *figure.Reporter, api clus
 	if err := s.memory(ctx, report, p, "after the scrapes"); err != nil {
 		return err
 	}
-	if s.keep {
+	if s.keep && s.order == s.orders[len(s.orders)-1] {
 		<-ctx.Done()
 	}
 	return nil
@@ -184,19 +218,19 @@ func (s settings) scrapesOf(ctx context.Context, report *figure.Reporter, p *pro
 	case encoding == "gzip" && changed == s.pods/100:
 		report.Add(s.goal(name+": CPU a scrape", "ms", cpu, cpuGoal))
 	default:
-		report.Add(plain(name+": CPU a scrape", "ms", cpu))
+		report.Add(s.plain(name+": CPU a scrape", "ms", cpu))
 	}
 	if changed > 0 {
-		report.Add(plain(name+": CPU to take the changes", "ms", millis(taking)/n))
+		report.Add(s.plain(name+": CPU to take the changes", "ms", millis(taking)/n))
 	}
-	report.Add(plain(name+": a scrape takes", "ms", millis(sum.took)/n))
+	report.Add(s.plain(name+": a scrape takes", "ms", millis(sum.took)/n))
 	if encoding == "gzip" {
 		report.Add(s.goal(name+": on the wire", "MB", bytes, wireGoal))
 	} else {
-		report.Add(plain(name+": on the wire", "MB", bytes))
+		report.Add(s.plain(name+": on the wire", "MB", bytes))
 	}
 	if changed == 0 {
-		report.Add(plain(name+": series", "1", float64(seen.series)))
+		report.Add(s.plain(name+": series", "1", float64(seen.series)))
 	}
 	return nil
 }
@@ -210,7 +244,7 @@ func (s settings) memory(ctx context.Context, report *figure.Reporter, p *progra
 		return err
 	}
 	report.Add(s.goal("RSS "+when, "MB", float64(m.RSS)/1e6, rssGoal))
-	report.Add(plain("peak RSS "+when, "MB", float64(m.Peak)/1e6))
+	report.Add(s.plain("peak RSS "+when, "MB", float64(m.Peak)/1e6))
 	return nil
 }
 
@@ -231,8 +265,8 @@ func (s settings) start(ctx context.Context, report *figure.Reporter, name, addr
 	base := "http://127.0.0.1:" + ports[0]
 	p := &program{url: base + "/metrics", client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	begin := time.Now()
-	p.process, err = process.Start(s.dir, name, path, address, "--resources=pods,replicasets,deployments,nodes",
-		"--host=127.0.0.1", "--port="+ports[0], "--telemetry-host=127.0.0.1", "--telemetry-port="+ports[1], "--web.enable-pprof")
+	p.process, err = process.Start(s.dir, name, path, append([]string{address, "--resources=pods,replicasets,deployments,nodes",
+		"--host=127.0.0.1", "--port=" + ports[0], "--telemetry-host=127.0.0.1", "--telemetry-port=" + ports[1], "--web.enable-pprof", orderFlags()[s.order]}, s.flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -241,9 +275,9 @@ func (s settings) start(ctx context.Context, report *figure.Reporter, name, addr
 		p.process.Stop()
 		return nil, err
 	}
-	report.Add(plain("ready after", "s", time.Since(begin).Seconds()))
+	report.Add(s.plain("ready after", "s", time.Since(begin).Seconds()))
 	if cpu, err := p.process.CPU(); err == nil {
-		report.Add(plain("CPU until ready", "s", cpu.Seconds()))
+		report.Add(s.plain("CPU until ready", "s", cpu.Seconds()))
 	}
 	report.Note("profiles: http://127.0.0.1:%s/debug/pprof/", ports[1])
 	return p, nil

@@ -77,15 +77,15 @@ func (s settings) endure(ctx context.Context, report *figure.Reporter, api *apiS
 			return err
 		}
 	}
-	report.Add(plain("soak: longest scrape", "ms", millis(o.late)))
-	report.Add(plain("soak: on the wire", "MB", float64(p.body.Len())/1e6))
+	report.Add(s.plain("soak: longest scrape", "ms", millis(o.late)))
+	report.Add(s.plain("soak: on the wire", "MB", float64(p.body.Len())/1e6))
 	growth := growthOf(o.minutes[:max(1, int(s.lasts/time.Minute))])
-	report.Add(figure.Figure{Name: "soak: RSS of the second half over that of the first", Unit: "1", Ours: growth, Peer: figure.Unknown(), Bound: figure.AtMost, Goal: growthGoal})
+	report.Add(figure.Figure{Name: s.name("soak: RSS of the second half over that of the first"), Unit: "1", Ours: growth, Peer: figure.Unknown(), Bound: figure.AtMost, Goal: growthGoal})
 	lines, different, err := s.compare(ctx, report, p, address)
 	if err != nil {
 		return err
 	}
-	report.Add(figure.Figure{Name: "soak: lines other than those of a fresh start", Unit: "1", Ours: float64(different), Peer: figure.Unknown(), Bound: figure.AtMost})
+	report.Add(figure.Figure{Name: s.name("soak: lines other than those of a fresh start"), Unit: "1", Ours: float64(different), Peer: figure.Unknown(), Bound: figure.AtMost})
 	report.Note("soak of %s: %s; RSS %.1f MB in the first minute and %.1f MB in the last; %d lines, %d of them other than those of a fresh start",
 		s.lasts, o.done, o.minutes[0], o.minutes[max(1, int(s.lasts/time.Minute))-1], lines, different)
 	return nil
@@ -120,7 +120,7 @@ func (o *soak) step(ctx context.Context, now time.Duration) error {
 	}
 	for minute := int(now / time.Minute); len(o.minutes) <= minute; {
 		if n := len(o.minutes); n > 0 {
-			o.report.Add(plain(fmt.Sprintf("soak: highest RSS in minute %d", n), "MB", o.minutes[n-1]))
+			o.report.Add(o.plain(fmt.Sprintf("soak: highest RSS in minute %d", n), "MB", o.minutes[n-1]))
 		}
 		o.minutes = append(o.minutes, 0)
 	}
