@@ -48,6 +48,7 @@ type apiFlags struct {
 	authn       *genericoptions.DelegatingAuthenticationOptions
 	authz       *genericoptions.DelegatingAuthorizationOptions
 	profiling   bool
+	noHTTP2     bool
 	autoscalers []string
 }
 
@@ -57,6 +58,7 @@ func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env, bind string) {
 	cmd.Flag("kubeconfig", "Kubeconfig of the cluster; by default the Pod's own service account.").StringVar(&f.kubeconfig)
 	cmd.Flag("bind-address", "Address to serve the APIs on.").Default(bind).IPVar(&f.bind)
 	cmd.Flag("secure-port", "Port to serve the APIs on, with TLS.").Default("9443").IntVar(&f.port)
+	cmd.Flag("disable-http2-serving", "Serve the APIs over HTTP/1.1 alone, which takes less time than HTTP/2.").Default("true").BoolVar(&f.noHTTP2)
 	cmd.Flag("tls-cert-file", "Serving certificate; by default one is made and kept by Strata.").ExistingFileVar(&f.certFile)
 	cmd.Flag("tls-private-key-file", "Key of --tls-cert-file.").ExistingFileVar(&f.keyFile)
 	cmd.Flag("cert-dir", "Directory of apiserver.crt and apiserver.key, used when both are there and --tls-cert-file is not set.").StringVar(&f.certDir)
@@ -167,7 +169,7 @@ func (f *apiFlags) options(e *env, config *rest.Config) (apiserver.Options, erro
 	o := apiserver.Options{
 		BindAddress: f.bind, Port: f.port, Kubeconfig: f.kubeconfig,
 		Authentication: f.authn, Authorization: f.authz,
-		CertFile: f.certFile, KeyFile: f.keyFile,
+		CertFile: f.certFile, KeyFile: f.keyFile, HTTP2: !f.noHTTP2,
 		Autoscalers: f.autoscalers, Profiling: f.profiling, Logger: e.logger(),
 	}
 	if o.CertFile == "" && f.certDir != "" {

@@ -1,10 +1,10 @@
 package apiserver
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -27,49 +27,41 @@ type certificates struct {
 	authenticator.Request
 	headers *authenticatorfactory.RequestHeaderConfig // nil for none
 	now     func() time.Time
-
-	mu    sync.RWMutex // guards known
-	known map[string]knownCertificate
-}
-
-type knownCertificate struct {
-	response *authenticator.Response
-	until    time.Time
+	known   *believed[*authenticator.Response]
 }
 
 func newCertificates(next authenticator.Request, headers *authenticatorfactory.RequestHeaderConfig, now func() time.Time) *certificates {
-	return &certificates{Request: next, headers: headers, now: now, known: map[string]knownCertificate{}}
+	return &certificates{next, headers, now, newBelieved[*authenticator.Response](maxCertificates, now)}
 }
 
 // AuthenticateRequest implements authenticator.Request.
 func (c *certificates) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	key := c.key(r)
-	if key == nil {
+	key := string(c.key(r))
+	if key == "" {
 		return c.Request.AuthenticateRequest(r)
 	}
-	now := c.now()
-	c.mu.RLock()
-	k, ok := c.known[string(key)]
-	c.mu.RUnlock()
-	if ok && now.Before(k.until) {
-		return k.response, true, nil
+	response, again, ok := c.known.get(key)
+	if !ok {
+		return c.verify(key, r)
 	}
+	if again { // with headers of its own: those of a request are changed on its way
+		go c.verify(key, r.Clone(context.WithoutCancel(r.Context()))) //nolint:errcheck // it is forgotten then
+	}
+	return response, true, nil
+}
+
+func (c *certificates) verify(key string, r *http.Request) (*authenticator.Response, bool, error) {
+	now := c.now()
 	response, ok, err := c.Request.AuthenticateRequest(r)
 	if err != nil || !ok {
+		c.known.forget(key)
 		return response, ok, err
 	}
-	until := now.Add(certificateFor)
+	d := certificateFor
 	for _, cert := range r.TLS.PeerCertificates {
-		if cert.NotAfter.Before(until) {
-			until = cert.NotAfter
-		}
+		d = min(d, cert.NotAfter.Sub(now))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.known) >= maxCertificates {
-		clear(c.known)
-	}
-	c.known[string(key)] = knownCertificate{response, until}
+	c.known.put(key, response, d)
 	return response, true, nil
 }
 

@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,11 +19,15 @@ import (
 
 func TestCertificates(t *testing.T) {
 	t.Parallel()
-	asked := 0
-	now := time.Unix(1000, 0)
+	synctest.Test(t, testCertificates)
+}
+
+func testCertificates(t *testing.T) {
+	began := time.Now()
+	var asked atomic.Int64
 	var fail error
 	c := newCertificates(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
-		asked++
+		asked.Add(1)
 		if name := r.Header.Get("X-Remote-User"); name != "" {
 			return &authenticator.Response{User: &user.DefaultInfo{Name: name, Groups: r.Header["X-Remote-Group"]}}, true, nil
 		}
@@ -31,23 +37,25 @@ func TestCertificates(t *testing.T) {
 		GroupHeaders:        headerrequest.StaticStringSlice{"X-Remote-Group"},
 		UIDHeaders:          headerrequest.StaticStringSlice{"X-Remote-Uid"},
 		ExtraHeaderPrefixes: headerrequest.StaticStringSlice{"X-Remote-Extra-"},
-	}, func() time.Time { return now })
+	}, time.Now)
 
-	// ask makes a request and tells whether it was passed on.
+	// ask makes a request and tells whether it was passed on, at once or after.
 	ask := func(raw string, headers ...string) (name string, passedOn bool) {
 		r := &http.Request{Header: http.Header{}}
 		if raw != "" {
-			r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte(raw), NotAfter: time.Unix(1025, 0)}}}
+			r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte(raw), NotAfter: began.Add(28 * time.Second)}}}
 		}
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Add(headers[i], headers[i+1])
 		}
-		before := asked
+		before := asked.Load()
 		resp, ok, err := c.AuthenticateRequest(r)
+		clear(r.Header) // as those do to whom it goes on
+		synctest.Wait()
 		if err != nil || !ok {
-			return "", asked > before
+			return "", asked.Load() > before
 		}
-		return resp.User.GetName(), asked > before
+		return resp.User.GetName(), asked.Load() > before
 	}
 	f := func(wantName string, wantPassedOn bool, raw string, headers ...string) {
 		t.Helper()
@@ -72,15 +80,46 @@ func TestCertificates(t *testing.T) {
 	f("cert", true, "")
 	f("cert", true, "")
 
-	now = now.Add(certificateFor)
+	// In the first half of its time it is believed, in the second also asked for
+	// again, once.
+	time.Sleep(certificateFor / 2)
 	f("cert", true, "A")
-	now = now.Add(certificateFor - time.Second)
 	f("cert", false, "A")
-	now = time.Unix(1021, 0)
+	time.Sleep(certificateFor/2 - time.Second)
+	f("cert", false, "A")
+	f("cert", true, "B")
+	time.Sleep(certificateFor + 2*time.Second) // at 21 s, both are over
 	f("cert", true, "A")
-	now = time.Unix(1025, 0) // it has expired, though certificateFor is not over
+	f("cert", false, "A")
+	time.Sleep(7*time.Second + 1) // it has expired, though certificateFor is not over
 	fail = errors.New("expired")
 	f("", true, "A")
 	fail = nil
 	f("cert", true, "A") // a failure is not remembered
+	f("cert", true, "A")
+}
+
+// TestCertificateWithdrawn holds that who was known is not any more once it was
+// asked again in vain.
+func TestCertificateWithdrawn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		known := true
+		c := newCertificates(authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) {
+			return &authenticator.Response{User: &user.DefaultInfo{Name: "cert"}}, known, nil
+		}), nil, time.Now)
+		ask := func() bool {
+			r := &http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte("A"), NotAfter: time.Now().Add(time.Hour)}}}}
+			_, ok, err := c.AuthenticateRequest(r)
+			require.NoError(t, err)
+			synctest.Wait()
+			return ok
+		}
+		require.True(t, ask())
+		known = false
+		require.True(t, ask())
+		time.Sleep(certificateFor / 2)
+		require.True(t, ask(), "the request with which it is asked again")
+		require.False(t, ask())
+	})
 }

@@ -59,6 +59,12 @@ type Options struct {
 	Authentication *genericoptions.DelegatingAuthenticationOptions
 	Authorization  *genericoptions.DelegatingAuthorizationOptions
 
+	// HTTP2 offers HTTP/2 beside HTTP/1.1, as the library does by default. It hands
+	// an answer from goroutine to goroutine, each of which has to be woken: a
+	// quarter of the time of a small answer. Its one connection for all requests
+	// of a client ties them all to one replica.
+	HTTP2 bool
+
 	// CertFile and KeyFile are a certificate of the user's, read again when it
 	// changes. Without them Certificates is used, and without that one in memory.
 	CertFile, KeyFile string
@@ -281,7 +287,7 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 			return nil, ctx.Err()
 		}
 	}
-	if err := s.o.Authorization.ApplyTo(&c.Authorization); err != nil {
+	if err := s.authorize(c); err != nil {
 		return nil, fmt.Errorf("delegated authorization: %w", err)
 	}
 	c.Authentication.Authenticator = newCertificates(c.Authentication.Authenticator, c.Authentication.RequestHeaderConfig, time.Now)
@@ -297,10 +303,22 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 	return c, nil
 }
 
+// authorize sets up authorization, with decisions remembered here and not in
+// the library.
+func (s *Server) authorize(c *genericapiserver.Config) error {
+	o := *s.o.Authorization
+	o.AllowCacheTTL, o.DenyCacheTTL = 0, 0
+	if err := o.ApplyTo(&c.Authorization); err != nil {
+		return err
+	}
+	c.Authorization.Authorizer = newDecisions(c.Authorization.Authorizer, s.o.Authorization.AllowCacheTTL, s.o.Authorization.DenyCacheTTL, time.Now)
+	return nil
+}
+
 func (s *Server) secure(c *genericapiserver.Config) error {
 	serving := genericoptions.NewSecureServingOptions().WithLoopback()
 	serving.Listener, serving.BindAddress = s.listener, s.o.BindAddress
-	serving.ServerCert.GeneratedCert = s.cert
+	serving.ServerCert.GeneratedCert, serving.DisableHTTP2Serving = s.cert, !s.o.HTTP2
 	if err := serving.ApplyTo(&c.SecureServing, &c.LoopbackClientConfig); err != nil {
 		return fmt.Errorf("serve the APIs: %w", err)
 	}

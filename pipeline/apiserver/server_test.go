@@ -172,6 +172,18 @@ func serve(t *testing.T, o Options) (get func(path, accept string) (int, string)
 	}, client(), base
 }
 
+// TestProtocols holds which protocol a client gets that takes both.
+func TestProtocols(t *testing.T) {
+	t.Parallel()
+	for http2, want := range map[bool]string{false: "http/1.1", true: "h2"} {
+		_, _, base := serve(t, Options{Resource: testResource(), HTTP2: http2})
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(base, "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+		require.NoError(t, err)
+		require.Equal(t, want, conn.ConnectionState().NegotiatedProtocol)
+		require.NoError(t, conn.Close())
+	}
+}
+
 func answer(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 	t.Helper()
 	resp, err := c.Do(req)

@@ -61,7 +61,7 @@ func adapterFlags() []flagRow {
 	for _, n := range []string{"logtostderr", "alsologtostderr", "stderrthreshold", "vmodule", "log_dir", "add_dir_header", "skip_headers"} {
 		rows = append(rows, flagRow{name: n, verdict: Differs, note: logging + ": it has no meaning"})
 	}
-	for _, n := range []string{"bind-address", "cert-dir", "tls-cert-file", "tls-private-key-file", "profiling",
+	for _, n := range []string{"bind-address", "disable-http2-serving", "cert-dir", "tls-cert-file", "tls-private-key-file", "profiling",
 		"authentication-kubeconfig", "authentication-skip-lookup", "authentication-tolerate-lookup-failure", "authentication-token-webhook-cache-ttl",
 		"client-ca-file", "requestheader-client-ca-file", "requestheader-allowed-names", "requestheader-username-headers",
 		"requestheader-group-headers", "requestheader-extra-headers-prefix", "authorization-kubeconfig", "authorization-always-allow-paths",

@@ -1,6 +1,5 @@
-// Package load asks an HTTPS server over HTTP/2: at a fixed rate to learn how
-// long answers take, or as fast as some workers can to learn how many there
-// are. Nothing but loopback and private addresses is asked, and every run ends
+// Package load asks an HTTPS server: at a fixed rate to learn how long answers
+// take, or as fast as some workers can to learn how many there are. Nothing but loopback and private addresses is asked, and every run ends
 // by itself.
 package load
 
@@ -28,10 +27,14 @@ const MaxDuration = 5 * time.Minute
 // server that stopped answering must not fill the generator's memory.
 const maxOpen = 4096
 
+// idleConns are kept, as by client-go and the aggregation layer.
+const idleConns = 25
+
 // ErrTarget means that a URL leads off this machine.
 var ErrTarget = errors.New("target is not a loopback or private address")
 
-// Client asks with one connection per Client, as a controller does.
+// Client asks over connections of its own as a client of the API does: over one
+// where the server offers HTTP/2, else over as many as it has open requests.
 type Client struct {
 	http *http.Client
 	urls []string
@@ -65,10 +68,11 @@ func NewClient(conf *tls.Config, check func(status int, body []byte) error, urls
 		}
 	}
 	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &Client{
 		http: &http.Client{
-			Transport: &http.Transport{TLSClientConfig: conf, Protocols: protocols, DisableCompression: true, MaxConnsPerHost: 1},
+			Transport: &http.Transport{TLSClientConfig: conf, Protocols: protocols, DisableCompression: true, MaxIdleConnsPerHost: idleConns},
 			Timeout:   30 * time.Second,
 		},
 		urls: urls, check: check,
