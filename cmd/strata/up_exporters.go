@@ -174,7 +174,7 @@ func (f *exporterFlags) startKubestate(logger *slog.Logger) (*layer, error) {
 		return l, err
 	}
 	registry := newRegistry("kube_state_metrics")
-	exporter, err := kubestate.New(kubestate.Options{Config: config, Logger: logger, Registry: registry})
+	exporter, err := kubestate.New(kubestate.Options{Config: config, LinesByObject: true, Logger: logger, Registry: registry})
 	if err != nil {
 		return l, err
 	}
