@@ -25,7 +25,6 @@ type flags struct {
 	config, custom, customFile              string
 	continueWithout, continueWithoutCustom  bool
 	customOnly, memLimit, sparse, workloads bool
-	byObject                                bool
 	memRatio                                float64
 	readTimeout                             time.Duration
 	objectLimit                             int64
@@ -33,7 +32,7 @@ type flags struct {
 	allow, deny, optIn, labels, annotations []string
 	join, workloadLabels                    []string
 	counterSeries                           int
-	exits                                   bool
+	byObject, exits                         bool
 	budgetFamily, budgetNamespace           int
 }
 

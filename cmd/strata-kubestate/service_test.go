@@ -39,8 +39,8 @@ func TestConfigFile(t *testing.T) {
 	f("custom_resource_config_file: old", func(f *flags) { f.customFile = "old" })
 	f("custom_resource_config_file: old\ncustom_resource_state_config_file: new", func(f *flags) { f.customFile = "new" })
 	f("server_read_timeout: 5s", func(f *flags) { f.readTimeout = 5 * time.Second })
-	f("sparse_states: true\npod_workloads: true\npod_workload_labels: [kube_pod_info]\nmetric_join_labels: {nodes: [zone]}", func(f *flags) {
-		f.sparse, f.workloads, f.workloadLabels, f.join = true, true, []string{"kube_pod_info"}, []string{"nodes=[zone]"}
+	f("sparse_states: true\nlines_by_object: true\npod_workloads: true\npod_workload_labels: [kube_pod_info]\nmetric_join_labels: {nodes: [zone]}", func(f *flags) {
+		f.sparse, f.byObject, f.workloads, f.workloadLabels, f.join = true, true, true, []string{"kube_pod_info"}, []string{"nodes=[zone]"}
 	})
 	f("container_exits: true\ncounter_series_limit: 3\nseries_budget_family: 4\nseries_budget_namespace: 5", func(f *flags) {
 		f.exits, f.counterSeries, f.budgetFamily, f.budgetNamespace = true, 3, 4, 5

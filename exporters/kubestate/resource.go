@@ -88,7 +88,7 @@ type bound struct {
 	without    string // how to do without the kind, for errors
 	watchers   []watcher
 	factsOnly  bool // nothing is shown of the kind
-	together   bool // the lines of an object stand together, and not those of a family
+	together   bool // Options.LinesByObject
 }
 
 func (r *Resource[T]) plural() string { return r.Plural }

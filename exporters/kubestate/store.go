@@ -85,8 +85,9 @@ func (s *store) segmentSize() int {
 	return perSegment
 }
 
-// ready readies what is to be put in.
-func (s *store) ready(r *rendered) {
+// unite lets the lines of an object count as those of one family where they are
+// kept together.
+func (s *store) unite(r *rendered) {
 	if s.together && len(r.ends) > 0 {
 		r.ends = r.ends[len(r.ends)-1:]
 	}
@@ -100,7 +101,7 @@ func (s *store) put(r *rendered) {
 
 // insert is put for those who hold the lock.
 func (s *store) insert(r *rendered) {
-	s.ready(r)
+	s.unite(r)
 	i, j, found := s.find(r.key)
 	sum := s.borrowed().sum(r)
 	if found {
@@ -223,7 +224,7 @@ func (s *store) fill(all []*rendered) {
 		for some := range slices.Chunk(all, s.segmentSize()) {
 			g := &segment{waiting: true}
 			for _, r := range some {
-				s.ready(r)
+				s.unite(r)
 				g.objects = append(g.objects, &entry{key: r.key, version: r.version, sum: shop.sum(r), fresh: r})
 			}
 			b.settle(g)

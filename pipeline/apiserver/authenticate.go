@@ -26,12 +26,11 @@ const (
 type certificates struct {
 	authenticator.Request
 	headers *authenticatorfactory.RequestHeaderConfig // nil for none
-	now     func() time.Time
 	known   *believed[*authenticator.Response]
 }
 
-func newCertificates(next authenticator.Request, headers *authenticatorfactory.RequestHeaderConfig, now func() time.Time) *certificates {
-	return &certificates{next, headers, now, newBelieved[*authenticator.Response](maxCertificates, now)}
+func newCertificates(next authenticator.Request, headers *authenticatorfactory.RequestHeaderConfig) *certificates {
+	return &certificates{next, headers, newBelieved[*authenticator.Response](maxCertificates)}
 }
 
 // AuthenticateRequest implements authenticator.Request.
@@ -51,7 +50,7 @@ func (c *certificates) AuthenticateRequest(r *http.Request) (*authenticator.Resp
 }
 
 func (c *certificates) verify(key string, r *http.Request) (*authenticator.Response, bool, error) {
-	now := c.now()
+	now := time.Now()
 	response, ok, err := c.Request.AuthenticateRequest(r)
 	if err != nil || !ok {
 		c.known.forget(key)

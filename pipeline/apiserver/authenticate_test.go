@@ -37,7 +37,7 @@ func testCertificates(t *testing.T) {
 		GroupHeaders:        headerrequest.StaticStringSlice{"X-Remote-Group"},
 		UIDHeaders:          headerrequest.StaticStringSlice{"X-Remote-Uid"},
 		ExtraHeaderPrefixes: headerrequest.StaticStringSlice{"X-Remote-Extra-"},
-	}, time.Now)
+	})
 
 	// ask makes a request and tells whether it was passed on, at once or after.
 	ask := func(raw string, headers ...string) (name string, passedOn bool) {
@@ -107,7 +107,7 @@ func TestCertificateWithdrawn(t *testing.T) {
 		known := true
 		c := newCertificates(authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) {
 			return &authenticator.Response{User: &user.DefaultInfo{Name: "cert"}}, known, nil
-		}), nil, time.Now)
+		}), nil)
 		ask := func() bool {
 			r := &http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte("A"), NotAfter: time.Now().Add(time.Hour)}}}}
 			_, ok, err := c.AuthenticateRequest(r)

@@ -31,8 +31,8 @@ type decision struct {
 	reason string
 }
 
-func newDecisions(next authorizer.Authorizer, allow, deny time.Duration, now func() time.Time) *decisions {
-	return &decisions{next, allow, deny, newBelieved[decision](maxDecisions, now)}
+func newDecisions(next authorizer.Authorizer, allow, deny time.Duration) *decisions {
+	return &decisions{next, allow, deny, newBelieved[decision](maxDecisions)}
 }
 
 // Authorize implements authorizer.Authorizer.

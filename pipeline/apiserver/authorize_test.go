@@ -28,7 +28,7 @@ func testDecisions(t *testing.T) {
 	d := newDecisions(authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 		asked.Add(1)
 		return allowed, "of " + a.GetName(), errors.Join(fail, ctx.Err())
-	}), 10*time.Second, 4*time.Second, time.Now)
+	}), 10*time.Second, 4*time.Second)
 	f := func(want authorizer.Decision, passedOn bool) {
 		t.Helper()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -81,8 +81,8 @@ func TestDecisionsNotRemembered(t *testing.T) {
 		d    *decisions
 		name string
 	}{
-		{newDecisions(next, 0, time.Hour, time.Now), "x"},
-		{newDecisions(next, time.Hour, time.Hour, time.Now), strings.Repeat("x", maxDecisionKey)},
+		{newDecisions(next, 0, time.Hour), "x"},
+		{newDecisions(next, time.Hour, time.Hour), strings.Repeat("x", maxDecisionKey)},
 	} {
 		asked = 0
 		for range 3 {

@@ -11,7 +11,6 @@ import (
 // half of it is to be asked for again while it is still believed, so that who
 // asks often never waits for one.
 type believed[A any] struct {
-	now   clock
 	known *cache.LRUExpireCache // of *belief[A], by key
 }
 
@@ -21,8 +20,8 @@ type belief[A any] struct {
 	asked  atomic.Bool // again
 }
 
-func newBelieved[A any](most int, now func() time.Time) *believed[A] {
-	return &believed[A]{clock(now), cache.NewLRUExpireCacheWithClock(most, clock(now))}
+func newBelieved[A any](most int) *believed[A] {
+	return &believed[A]{cache.NewLRUExpireCache(most)}
 }
 
 // get is what is believed of a key. Again is true for one of those who get it
@@ -33,7 +32,7 @@ func (b *believed[A]) get(key string) (answer A, again, ok bool) {
 		return answer, false, false
 	}
 	k := found.(*belief[A])
-	return k.answer, !b.now().Before(k.again) && k.asked.CompareAndSwap(false, true), true
+	return k.answer, !time.Now().Before(k.again) && k.asked.CompareAndSwap(false, true), true
 }
 
 // put lets an answer be believed for a time; not at all when that is not above 0.
@@ -42,13 +41,7 @@ func (b *believed[A]) put(key string, answer A, d time.Duration) {
 		b.forget(key)
 		return
 	}
-	b.known.Add(key, &belief[A]{answer: answer, again: b.now().Add(d / 2)}, d)
+	b.known.Add(key, &belief[A]{answer: answer, again: time.Now().Add(d / 2)}, d)
 }
 
 func (b *believed[A]) forget(key string) { b.known.Remove(key) }
-
-// clock implements cache.Clock.
-type clock func() time.Time
-
-// Now implements cache.Clock.
-func (c clock) Now() time.Time { return c() }

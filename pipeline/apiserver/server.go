@@ -290,7 +290,7 @@ func (s *Server) configure(ctx context.Context) (*genericapiserver.Config, error
 	if err := s.authorize(c); err != nil {
 		return nil, fmt.Errorf("delegated authorization: %w", err)
 	}
-	c.Authentication.Authenticator = newCertificates(c.Authentication.Authenticator, c.Authentication.RequestHeaderConfig, time.Now)
+	c.Authentication.Authenticator = newCertificates(c.Authentication.Authenticator, c.Authentication.RequestHeaderConfig)
 	c.MaxRequestsInFlight += s.fair.most()                    // what waits for its turn takes nobody's place
 	c.EnableProfiling, c.EnableMetrics = s.o.Profiling, false // /metrics is ours, see build
 	c.OpenAPIConfig, c.OpenAPIV3Config = openAPI(s.o)
@@ -311,7 +311,7 @@ func (s *Server) authorize(c *genericapiserver.Config) error {
 	if err := o.ApplyTo(&c.Authorization); err != nil {
 		return err
 	}
-	c.Authorization.Authorizer = newDecisions(c.Authorization.Authorizer, s.o.Authorization.AllowCacheTTL, s.o.Authorization.DenyCacheTTL, time.Now)
+	c.Authorization.Authorizer = newDecisions(c.Authorization.Authorizer, s.o.Authorization.AllowCacheTTL, s.o.Authorization.DenyCacheTTL)
 	return nil
 }
 

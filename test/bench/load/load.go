@@ -1,6 +1,6 @@
 // Package load asks an HTTPS server: at a fixed rate to learn how long answers
-// take, or as fast as some workers can to learn how many there are. Nothing but loopback and private addresses is asked, and every run ends
-// by itself.
+// take, or as fast as some workers can to learn how many there are. Nothing but
+// loopback and private addresses is asked, and every run ends by itself.
 package load
 
 import (
