@@ -26,7 +26,6 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 
 	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline/apiserver"
@@ -268,8 +267,6 @@ const coreHeap = 50
 
 func (f *coreFlags) run(ctx context.Context, e *env) error {
 	serve.KeepHeap(coreHeap)
-	// client-go and the API server library have one logger per process.
-	klog.SetSlogLogger(e.logger().With("component", "kubernetes"))
 	config, err := f.api.config()
 	if err != nil {
 		return err

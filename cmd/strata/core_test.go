@@ -27,7 +27,11 @@ func TestCoreRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(kubeconfig, []byte(deadCluster), 0o600))
 	refuses := func(message string, args ...string) {
 		t.Helper()
-		require.ErrorContains(t, run(t.Context(), append([]string{"core"}, args...)), message)
+		command, _, err := parse(append([]string{"core"}, args...))
+		if err == nil {
+			err = command(t.Context())
+		}
+		require.ErrorContains(t, err, message)
 	}
 	refuses("set --kubeconfig")
 	refuses("no such file", "--kubeconfig", filepath.Join(dir, "none"))

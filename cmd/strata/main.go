@@ -16,6 +16,7 @@ import (
 	// Every service discovery, so that any prometheus.yml loads. Their build
 	// tags (remove_all_sd, enable_kubernetes_sd, ...) make a slim binary.
 	_ "github.com/prometheus/prometheus/plugins"
+	"k8s.io/klog/v2"
 
 	"github.com/strata-metrics/strata/internal/serve"
 )
@@ -72,6 +73,18 @@ type env struct {
 func (e *env) logger() *slog.Logger { return promslog.New(&e.log) }
 
 func run(ctx context.Context, args []string) error {
+	command, e, err := parse(args)
+	if err != nil {
+		return err
+	}
+	// client-go, the API server library and gRPC have one logger a process, and it
+	// can only be set while none of them runs.
+	klog.SetSlogLogger(e.logger().With("component", "k8s_client_runtime"))
+	return command(ctx)
+}
+
+// parse gives what runs the command that the arguments name.
+func parse(args []string) (func(context.Context) error, *env, error) {
 	app := serve.NewApp("strata", "Kubernetes metrics: scrape, store, query, and serve them to autoscalers.")
 	e := &env{app: app}
 	promslogflag.AddFlags(app, &e.log)
@@ -81,8 +94,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	name, err := serve.Parse(app, args)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	name, _, _ = strings.Cut(name, " ") // a command may have commands of its own
-	return runs[name](ctx)
+	return runs[name], e, nil
 }

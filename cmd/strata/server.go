@@ -27,7 +27,6 @@ import (
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/util/netconnlimit"
 	"go.yaml.in/yaml/v2"
-	"k8s.io/klog/v2"
 
 	"github.com/strata-metrics/strata/dashboards"
 	"github.com/strata-metrics/strata/internal/serve"
@@ -400,8 +399,7 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 	if err != nil {
 		return err
 	}
-	// client-go logs and counts for the process as a whole.
-	klog.SetSlogLogger(logger.With("component", "k8s_client_runtime"))
+	// client-go counts for the process as a whole.
 	if err := discovery.RegisterK8sClientMetricsWithPrometheus(reg); err != nil {
 		return fmt.Errorf("register the Kubernetes client's metrics: %w", err)
 	}

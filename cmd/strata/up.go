@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/klog/v2"
 
 	"github.com/strata-metrics/strata/internal/serve"
 	"github.com/strata-metrics/strata/pipeline"
@@ -132,8 +131,6 @@ func (u *up) answer(s *serve.Server, p *pipeline.Pipeline, external *url.URL, re
 	var api *adapterAPI
 	var err error
 	if u.adapter.api.kubeconfig != "" {
-		// client-go and the API server library have one logger per process.
-		klog.SetSlogLogger(u.env.logger().With("component", "kubernetes"))
 		if api, err = u.adapter.start(u.env, p, &u.core, reg); err != nil {
 			return nil, nil, err
 		}
