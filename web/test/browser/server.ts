@@ -14,6 +14,7 @@ export interface Server {
 }
 
 const startMs = 60_000;
+const begunMs = 120_000;
 
 /** The binary to start, or null with a server given and none built. */
 export function binary(): string | null {
@@ -23,10 +24,10 @@ export function binary(): string | null {
   throw new Error(`${bin} does not exist: build it (make build), or set STRATA_BIN or STRATA_URL`);
 }
 
-/** The server under test. */
+/** The server under test, once it has data. */
 export async function server(): Promise<Server> {
   const given = process.env["STRATA_URL"];
-  if (given) return { url: given.replace(/\/*$/, "/"), stop: () => Promise.resolve() };
+  if (given) return begun({ url: given.replace(/\/*$/, "/"), stop: () => Promise.resolve() }, ["up"]);
   const up = (dir: string): string[] => [
     "up",
     "--web.listen-address=127.0.0.1:0",
@@ -35,7 +36,35 @@ export async function server(): Promise<Server> {
     "--app.listen-address=127.0.0.1:0",
     `--storage.tsdb.path=${join(dir, "data")}`,
   ];
-  return start((dir) => process.env["STRATA_ARGS"]?.split(" ") ?? up(dir));
+  return begun(await start((dir) => process.env["STRATA_ARGS"]?.split(" ") ?? up(dir)), ["up"]);
+}
+
+/**
+ * The server, once each query has a result: what a page asks once must not depend
+ * on how long the first scrapes took.
+ */
+export async function begun(server: Server, wanted: readonly string[]): Promise<Server> {
+  const deadline = Date.now() + begunMs;
+  try {
+    for (const query of wanted) {
+      while (!(await hasResult(server.url, query))) {
+        if (Date.now() > deadline) throw new Error(`no result of ${query} within ${begunMs / 1000} s`);
+        await new Promise((done) => setTimeout(done, 200));
+      }
+    }
+    return server;
+  } catch (err) {
+    await server.stop();
+    throw err;
+  }
+}
+
+/** Looks at the last point of a graph of an hour, which has one every 15 s: a younger store shows none. */
+async function hasResult(url: string, query: string): Promise<boolean> {
+  const time = String(Math.floor(Date.now() / 15_000) * 15);
+  const answer = await fetch(`${url}api/v1/query?${new URLSearchParams({ query, time }).toString()}`);
+  const { data } = (await answer.json()) as { data?: { result: unknown[] } };
+  return (data?.result.length ?? 0) > 0;
 }
 
 /** Starts the binary in a fresh directory, which goes with it. */

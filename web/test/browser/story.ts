@@ -6,10 +6,9 @@ import { writeFileSync } from "node:fs";
 import { createServer, type Server as HTTPServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { start, type Server } from "./server.ts";
+import { begun, start, type Server } from "./server.ts";
 
 export const manySeries = 50_000;
-const begunMs = 120_000;
 
 interface Autoscaler {
   namespace: string;
@@ -124,32 +123,15 @@ groups:
     expr: vector(1) + on () (label_replace(vector(1), "a", "b", "", "") or vector(1))
 `;
 
-/**
- * Waits until there is something to tell: what a page asks once must not depend
- * on how long the first scrape of 50,000 series took.
- */
-async function begun(url: string): Promise<void> {
-  const wanted = [
-    "kube_horizontalpodautoscaler_info",
-    `count(many_series) == ${manySeries}`,
-    'ALERTS{alertname="AutoscalerAtItsLimit",alertstate="firing"}',
-    'ALERTS{alertname="AutoscalerBlind",alertstate="pending"}',
-    // It fires when its rule is evaluated before the first scrape.
-    'absent(ALERTS{alertname="NothingScraped"})',
-  ];
-  const deadline = Date.now() + begunMs;
-  for (const query of wanted) {
-    for (;;) {
-      // At the last point of a graph of an hour, which has one every 15 s: a younger store shows none.
-      const time = String(Math.floor(Date.now() / 15_000) * 15);
-      const answer = await fetch(`${url}api/v1/query?${new URLSearchParams({ query, time }).toString()}`);
-      const { data } = (await answer.json()) as { data?: { result: unknown[] } };
-      if ((data?.result.length ?? 0) > 0) break;
-      if (Date.now() > deadline) throw new Error(`no result of ${query} within ${begunMs / 1000} s`);
-      await new Promise((done) => setTimeout(done, 200));
-    }
-  }
-}
+/** What there is to tell. */
+const told = [
+  "kube_horizontalpodautoscaler_info",
+  `count(many_series) == ${manySeries}`,
+  'ALERTS{alertname="AutoscalerAtItsLimit",alertstate="firing"}',
+  'ALERTS{alertname="AutoscalerBlind",alertstate="pending"}',
+  // It fires when its rule is evaluated before the first scrape.
+  'absent(ALERTS{alertname="NothingScraped"})',
+];
 
 /** Starts the server and what it scrapes. */
 export async function story(): Promise<Server> {
@@ -169,13 +151,7 @@ export async function story(): Promise<Server> {
       await server.stop();
       stopTargets();
     };
-    try {
-      await begun(server.url);
-    } catch (err) {
-      await stop();
-      throw err;
-    }
-    return { url: server.url, stop };
+    return await begun({ url: server.url, stop }, told);
   } catch (err) {
     stopTargets();
     throw err;
