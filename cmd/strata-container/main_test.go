@@ -47,7 +47,9 @@ func TestMistakes(t *testing.T) {
 	f(`as "cpus" in --disable_metrics`, "--disable_metrics=cpus")
 	f("give one of them", "--containerd=/a", "--container-runtime-endpoint=/b")
 	f("must be above 0", "--container-runtime-timeout=0s")
-	f("must be one of true,false", "--store_container_labels=maybe")
+	f(`--store_container_labels=maybe: "maybe" is neither true nor false`, "--store_container_labels=maybe")
+	f("--prometheus_endpoint: something else is served at /metrics/cadvisor", "--prometheus_endpoint=/metrics/cadvisor")
+	f("unknown long flag '--storage_driver'", "--storage_driver=influxdb")
 
 	var stderr bytes.Buffer
 	require.Equal(t, 1, serve.Main(name, []string{"--path.rootfs=" + t.TempDir()}, &stderr, run))
@@ -59,7 +61,7 @@ func TestFlagsMakeOptions(t *testing.T) {
 	f := &flags{}
 	app := kingpin.New("t", "")
 	f.declare(app)
-	_, err := app.Parse([]string{"--containerd=/run/c.sock", "--store_container_labels=false", "--whitelisted_container_labels=app, tier", "--disable_metrics=percpu,network", "--path.rootfs=/host"})
+	_, err := serve.Parse(app, []string{"--containerd=/run/c.sock", "--store_container_labels=false", "--whitelisted_container_labels=app, tier", "--disable_metrics=percpu,network", "--path.rootfs=/host"})
 	require.NoError(t, err)
 	require.NoError(t, f.finish())
 	require.Equal(t, "/run/c.sock", f.options.RuntimeEndpoint)
@@ -80,6 +82,33 @@ func TestFlagsMakeOptions(t *testing.T) {
 	require.Equal(t, container.NoEndpoint, f.options.DockerEndpoint)
 	require.Equal(t, "/p.sock", f.options.PodmanEndpoint)
 	require.Equal(t, []string{"APP_", "TIER"}, f.options.Env)
+}
+
+// The arguments of manifests for cAdvisor are taken as they stand there.
+func TestLikeCAdvisor(t *testing.T) {
+	t.Parallel()
+	app := kingpin.New("t", "")
+	web, f := serve.NewFlags(app, ":"+port), &flags{}
+	web.Klog(app)
+	f.declare(app)
+	_, err := serve.Parse(app, []string{
+		"-logtostderr", "-v=2", "-port=8080", "--housekeeping_interval=10s", "--max_housekeeping_interval=15s", "--event_storage_event_limit=default=0",
+		"--event_storage_age_limit=default=0", "--allow_dynamic_housekeeping=false", "--disable_metrics=percpu,process,sched,tcp,udp", "--docker_only",
+		"--raw_cgroup_prefix_whitelist=/system.slice,/user.slice", "--store_container_labels=false", "--whitelisted_container_labels=io.kubernetes.pod.name",
+		"-profiling=true", "-prometheus_endpoint", "/m",
+	})
+	require.NoError(t, err)
+	require.NoError(t, f.finish())
+	require.Equal(t, container.RawCgroups{Hide: true, Prefixes: []string{"/system.slice", "/user.slice"}}, f.options.Raw)
+	require.True(t, f.options.NoContainerLabels)
+	require.Equal(t, "/m", f.endpoint)
+	o := f.serving(web.Options(name, nil, nil))
+	require.Equal(t, []string{":8080"}, o.Listen)
+	require.True(t, o.PProf)
+
+	f = &flags{ip: "127.0.0.1"}
+	require.Equal(t, []string{"127.0.0.1:9101"}, f.serving(serve.Options{Listen: []string{":1"}}).Listen)
+	require.Equal(t, []string{":1"}, (&flags{}).serving(serve.Options{Listen: []string{":1"}}).Listen)
 }
 
 // The program serves this machine's containers until its context ends.

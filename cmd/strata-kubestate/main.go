@@ -33,6 +33,7 @@ func run(ctx context.Context, args []string) error {
 	f, log := &flags{}, &serve.Flags{}
 	f.declare(app)
 	log.Log(app)
+	log.Klog(app)
 	if _, err := serve.Parse(app, args); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -71,6 +72,37 @@ func TestMistakes(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	f(1, "--telemetry-port", "--apiserver=http://127.0.0.1:1", "--host=127.0.0.1", "--port=0", "--telemetry-host=127.0.0.1", "--telemetry-port="+port)
+}
+
+// TestLikeKubeStateMetrics holds that every flag of kube-state-metrics 2.20 is
+// taken, in the ways in which pflag reads one.
+func TestLikeKubeStateMetrics(t *testing.T) {
+	t.Parallel()
+	app := serve.NewApp(name, "")
+	f, log := &flags{}, &serve.Flags{}
+	f.declare(app)
+	log.Log(app)
+	log.Klog(app)
+	_, err := serve.Parse(app, []string{
+		"--add_dir_header", "--alsologtostderr", "--apiserver=https://a", "--auth-filter=false", "--auto-gomemlimit=true", "--auto-gomemlimit-ratio=0.8",
+		"--config=c.yaml", "--continue-without-config=true", "--continue-without-custom-resource-state-config-file", "--custom-resource-state-config", "spec: {}",
+		"--custom-resource-state-config-file=x.yaml", "--custom-resource-state-only=false", "--enable-gzip-encoding", "--host=::", "--kubeconfig=k",
+		"--log_backtrace_at=:0", "--log_dir=", "--log_file=", "--log_file_max_size=1800", "--logtostderr=true", "--metric-allowlist=kube_pod.*",
+		"--metric-annotations-allowlist=pods=[*]", "--metric-denylist=", "--metric-labels-allowlist=*=[*]", "--metric-opt-in-list=kube_pod_nodeselectors",
+		"--namespaces=a,b", "--namespaces-denylist=c", "--node=n", "--object-limit=10", "--one_output=false", "--pod=p-0", "--pod-namespace=m", "--port=8080",
+		"--resources=pods,nodes", "--server-idle-timeout=5m", "--server-read-header-timeout=5s", "--server-read-timeout=1m", "--server-write-timeout=1m",
+		"--shard=1", "--skip_headers", "--skip_log_headers", "--stderrthreshold=2", "--telemetry-host=::", "--telemetry-port=8081", "--tls-config=t",
+		"--total-shards=2", "--track-unscheduled-pods=true", "--use-apiserver-cache=true", "-v=5", "--vmodule=store=4",
+	})
+	require.NoError(t, err)
+	require.Equal(t, flags{
+		apiserver: "https://a", kubeconfig: "k", host: "::", port: "8080", telemetryHost: "::", telemetry: "8081", tlsConfig: "t", gzip: true, node: "n",
+		pod: "p-0", podNamespace: "m", shard: 1, totalShards: 2, unscheduled: true, cached: true, config: "c.yaml", custom: "spec: {}", customFile: "x.yaml",
+		continueWithout: true, continueWithoutCustom: true, memLimit: true, memRatio: 0.8, readTimeout: time.Minute, objectLimit: 10,
+		resources: []string{"pods,nodes"}, namespaces: []string{"a,b"}, denied: []string{"c"}, allow: []string{"kube_pod.*"}, deny: []string{""},
+		optIn: []string{"kube_pod_nodeselectors"}, labels: []string{"*=[*]"}, annotations: []string{"pods=[*]"}, counterSeries: 10000,
+	}, *f)
+	require.True(t, log.Logger().Enabled(t.Context(), slog.LevelDebug))
 }
 
 // TestRun holds that the binary serves both ports, from the start to a signal,

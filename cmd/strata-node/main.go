@@ -53,6 +53,9 @@ func run(ctx context.Context, args []string) error {
 	if _, err := serve.Parse(f.app, args); err != nil {
 		return err
 	}
+	if err := serve.MetricsPath("web.telemetry-path", *f.path); err != nil {
+		return err
+	}
 	options, err := f.collectors.Options()
 	if err != nil {
 		return &serve.UsageError{Err: err}

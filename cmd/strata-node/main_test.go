@@ -42,6 +42,8 @@ func TestBadFlags(t *testing.T) {
 	f(`--collector.netdev.device-include="*": error parsing regexp`, "--collector.netdev.device-include=*")
 	f(`--collector.netdev.device-include="a" and --collector.netdev.device-exclude="b" are mutually exclusive`,
 		"--collector.netdev.device-include=a", "--collector.netdev.device-exclude=b")
+	f(`--web.telemetry-path: "metrics" is not a path as /metrics is one`, "--web.telemetry-path=metrics")
+	f("--web.telemetry-path: something else is served at /-/ready; choose another path", "--web.telemetry-path=/-/ready")
 }
 
 func TestPortInUse(t *testing.T) {

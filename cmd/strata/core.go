@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	oklog "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	clientversion "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/common/promslog"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -48,6 +46,8 @@ type apiFlags struct {
 	authz       *genericoptions.DelegatingAuthorizationOptions
 	profiling   bool
 	noHTTP2     bool
+	ciphers     []string
+	minTLS      string
 	autoscalers []string
 }
 
@@ -61,6 +61,9 @@ func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env, bind string) {
 	cmd.Flag("tls-cert-file", "Serving certificate; by default one is made and kept by Strata.").ExistingFileVar(&f.certFile)
 	cmd.Flag("tls-private-key-file", "Key of --tls-cert-file.").ExistingFileVar(&f.keyFile)
 	cmd.Flag("cert-dir", "Directory of apiserver.crt and apiserver.key, used when both are there and --tls-cert-file is not set.").StringVar(&f.certDir)
+	cmd.Flag("tls-cipher-suites", "Cipher suites of TLS 1.2 that may be used, by the names of Go's crypto/tls; by default Go's choice.").
+		PlaceHolder("TLS_ECDHE_...,...").SetValue(&commaList{&f.ciphers, false})
+	cmd.Flag("tls-min-version", "Lowest version of TLS: VersionTLS12 or VersionTLS13.").Default("VersionTLS12").StringVar(&f.minTLS)
 	cmd.Flag("cert-secret", "Secret, as namespace/name, through which replicas share the certificate that Strata makes. It exists already, empty. Without it each has its own.").
 		PlaceHolder("<namespace/name>").StringVar(&f.secret)
 	cmd.Flag("cert-service", "Service, as namespace/name, that the certificate is for.").
@@ -71,8 +74,7 @@ func (f *apiFlags) declare(cmd *kingpin.CmdClause, e *env, bind string) {
 	f.autoscalers = apiserver.DefaultAutoscalers()
 	cmd.Flag("autoscaler-user", "Users whose reads keep a share of the server whatever others ask for, and whose answers are kept for strata explain.").
 		SetValue(&commaList{&f.autoscalers, false})
-	cmd.Flag("v", "How much is logged, as the programs before this one counted it: from 4 on as --log.level=debug.").
-		Short('v').SetValue(&verbosity{log: &e.log})
+	serve.Klog(cmd, &e.log)
 	cmd.Flag("profiling", "Serve /debug/pprof to those who may get it.").BoolVar(&f.profiling)
 }
 
@@ -89,6 +91,7 @@ func (f *apiFlags) declareDelegation(cmd *kingpin.CmdClause) {
 	cmd.Flag("requestheader-client-ca-file", "Authority of the aggregation layer; by default the cluster's.").StringVar(&h.ClientCAFile)
 	cmd.Flag("requestheader-allowed-names", "Common names that the aggregation layer may have; any if empty.").SetValue(&commaList{&h.AllowedNames, false})
 	cmd.Flag("requestheader-username-headers", "Headers with the name of the user.").SetValue(&commaList{&h.UsernameHeaders, false})
+	cmd.Flag("requestheader-uid-headers", "Headers with the uid of the user.").SetValue(&commaList{&h.UIDHeaders, false})
 	cmd.Flag("requestheader-group-headers", "Headers with the groups of the user.").SetValue(&commaList{&h.GroupHeaders, false})
 	cmd.Flag("requestheader-extra-headers-prefix", "Prefixes of headers with more about the user.").SetValue(&commaList{&h.ExtraHeaderPrefixes, false})
 	cmd.Flag("authorization-kubeconfig", "Kubeconfig of the API server that authorizes; by default that of --kubeconfig.").
@@ -123,30 +126,6 @@ func (l *commaList) String() string { return strings.Join(*l.to, ",") }
 // IsCumulative tells kingpin that the flag may be repeated.
 func (l *commaList) IsCumulative() bool { return true }
 
-// debugVerbosity is where programs of Kubernetes begin to log for debugging.
-const debugVerbosity = 4
-
-// verbosity is a flag in klog's way, -v=2 or --v=2.
-type verbosity struct {
-	log *promslog.Config
-	n   int
-}
-
-// Set implements kingpin.Value.
-func (v *verbosity) Set(s string) error {
-	n, err := strconv.Atoi(strings.TrimPrefix(s, "=")) // kingpin leaves it on short flags
-	if err != nil || n < 0 {
-		return fmt.Errorf("-v: %q is not a number from 0 on", s)
-	}
-	if v.n = n; n >= debugVerbosity {
-		return v.log.Level.Set("debug")
-	}
-	return nil
-}
-
-// String implements kingpin.Value.
-func (v *verbosity) String() string { return strconv.Itoa(v.n) }
-
 // config is how the cluster is reached.
 func (f *apiFlags) config() (*rest.Config, error) {
 	var c *rest.Config
@@ -168,7 +147,7 @@ func (f *apiFlags) options(e *env, config *rest.Config) (apiserver.Options, erro
 	o := apiserver.Options{
 		BindAddress: f.bind, Port: f.port, Kubeconfig: f.kubeconfig,
 		Authentication: f.authn, Authorization: f.authz,
-		CertFile: f.certFile, KeyFile: f.keyFile, HTTP2: !f.noHTTP2,
+		CertFile: f.certFile, KeyFile: f.keyFile, HTTP2: !f.noHTTP2, CipherSuites: f.ciphers, MinTLSVersion: f.minTLS,
 		Autoscalers: f.autoscalers, Profiling: f.profiling, Logger: e.logger(),
 	}
 	if o.CertFile == "" && f.certDir != "" {

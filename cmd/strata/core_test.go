@@ -9,6 +9,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/strata-metrics/strata/internal/serve"
 )
 
 // deadCluster is a kubeconfig that leads to nobody.
@@ -51,7 +53,7 @@ func TestCoreFlags(t *testing.T) {
 		cmd := app.Command("core", "")
 		f.api.declare(cmd, &env{log: promslog.Config{Level: promslog.NewLevel()}}, "0.0.0.0")
 		f.declare(cmd)
-		_, err := app.Parse(append([]string{"core"}, args...))
+		_, err := serve.Parse(app, append([]string{"core"}, args...))
 		require.NoError(t, err)
 		return f
 	}
@@ -63,24 +65,11 @@ func TestCoreFlags(t *testing.T) {
 	f = parse("--kubelet-preferred-address-types=InternalIP,Hostname", "--requestheader-allowed-names=a", "--requestheader-allowed-names=b, c")
 	require.Equal(t, []string{"InternalIP", "Hostname"}, f.addressTypes)
 	require.Equal(t, []string{"a", "b", "c"}, f.api.authn.RequestHeader.AllowedNames)
-}
-
-func TestVerbosity(t *testing.T) {
-	t.Parallel()
-	level := func(args ...string) (string, error) {
-		e := &env{log: promslog.Config{Level: promslog.NewLevel()}}
-		app := kingpin.New("strata", "").Terminate(nil).UsageWriter(io.Discard)
-		(&apiFlags{}).declare(app.Command("core", ""), e, "0.0.0.0")
-		_, err := app.Parse(append([]string{"core"}, args...))
-		return e.log.Level.String(), err
-	}
-	for args, want := range map[string]string{"--v=2": "info", "-v=2": "info", "-v2": "info", "-v=4": "debug", "--v=10": "debug"} {
-		got, err := level(args)
-		require.NoError(t, err, args)
-		require.Equal(t, want, got, args)
-	}
-	for _, args := range []string{"--v=high", "-v=-1"} {
-		_, err := level(args)
-		require.ErrorContains(t, err, "is not a number", args)
-	}
+	f = parse("--kubelet-insecure-tls=true", "--disable-http2-serving=false", "--requestheader-uid-headers=X-Remote-Uid", "-v=4",
+		"--tls-min-version=VersionTLS13", "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
+	require.True(t, f.kubeletTLS.Insecure)
+	require.False(t, f.api.noHTTP2)
+	require.Equal(t, []string{"X-Remote-Uid"}, f.api.authn.RequestHeader.UIDHeaders)
+	require.Equal(t, "VersionTLS13", f.api.minTLS)
+	require.Len(t, f.api.ciphers, 2)
 }

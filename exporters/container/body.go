@@ -28,6 +28,9 @@ func (e *Exporter) Collect(ctx context.Context, b *metric.Batch) error {
 	var values []string
 	for i := range s.cgroups {
 		c := &s.cgroups[i]
+		if !e.o.Raw.shows(c) {
+			continue
+		}
 		var image, name string
 		var names, texts []string
 		if c.who != nil {

@@ -53,6 +53,8 @@ type Options struct {
 	Sysfs string
 	// Groups are the groups of families to show, see SelectGroups.
 	Groups Selection
+	// Raw chooses the cgroups that are of no container, for /metrics.
+	Raw RawCgroups
 	// NoContainerLabels leaves the containers' own labels out of /metrics but
 	// for those in ContainerLabels.
 	NoContainerLabels bool

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -58,11 +60,72 @@ func NewApp(name, help string) *kingpin.Application {
 // Parse reads the command line. Its error is a UsageError that names the
 // program's --help.
 func Parse(app *kingpin.Application, args []string) (command string, err error) {
-	command, err = app.Parse(args)
+	args, err = inOurWay(app, args)
+	if err == nil {
+		command, err = app.Parse(args)
+	}
 	if err != nil {
 		return "", &UsageError{fmt.Errorf("%w; %s --help lists what there is", err, app.Name)}
 	}
 	return command, nil
+}
+
+// inOurWay writes arguments for programs that read them with Go's flag package or
+// pflag as kingpin wants them: --name for --name=true, --no-name for
+// --name=false, and --name for -name. What stands behind -- is left.
+func inOurWay(app *kingpin.Application, args []string) ([]string, error) {
+	boolean := map[string]bool{}
+	model := app.Model()
+	note(boolean, model.FlagGroupModel, model.CmdGroupModel)
+	out := make([]string, 0, len(args))
+	for i, arg := range args {
+		if arg == "--" {
+			return append(out, args[i:]...), nil
+		}
+		name, value, valued := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		isBool, known := boolean[name]
+		if !known || len(name) < 2 || !strings.HasPrefix(arg, "-") {
+			out = append(out, arg)
+			continue
+		}
+		if isBool && valued {
+			on, err := strconv.ParseBool(value)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %q is neither true nor false", arg, value)
+			}
+			if arg = "--" + name; !on {
+				arg = "--no-" + name
+			}
+		} else if !strings.HasPrefix(arg, "--") {
+			arg = "-" + arg
+		}
+		out = append(out, arg)
+	}
+	return out, nil
+}
+
+// note tells of each flag by its name whether it is boolean in all commands that
+// have it.
+func note(boolean map[string]bool, flags *kingpin.FlagGroupModel, commands *kingpin.CmdGroupModel) {
+	for _, f := range flags.Flags {
+		was, known := boolean[f.Name]
+		boolean[f.Name] = f.IsBoolFlag() && (was || !known)
+	}
+	for _, c := range commands.Commands {
+		note(boolean, c.FlagGroupModel, c.CmdGroupModel)
+	}
+}
+
+// MetricsPath says whether metrics can be served at a path that a flag gives: those
+// of the server itself, and the taken, are none.
+func MetricsPath(flag, path string, taken ...string) error {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} "):
+		return &UsageError{fmt.Errorf("--%s: %q is not a path as /metrics is one", flag, path)}
+	case strings.HasPrefix(path, "/-/"), strings.HasPrefix(path, "/debug/"), slices.Contains(taken, path):
+		return &UsageError{fmt.Errorf("--%s: something else is served at %s; choose another path", flag, path)}
+	}
+	return nil
 }
 
 // Flags are those that all binaries share.
@@ -100,6 +163,9 @@ func (f *Flags) Web(app flagger, address string) {
 
 // Log declares the flags of the log.
 func (f *Flags) Log(app *kingpin.Application) { promslogflag.AddFlags(app, &f.log) }
+
+// Klog declares klog's flags of the log, which Log must have declared.
+func (f *Flags) Klog(app *kingpin.Application) { Klog(app, &f.log) }
 
 // Logger is the log that the flags ask for, on stderr.
 func (f *Flags) Logger() *slog.Logger { return promslog.New(&f.log) }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/tools/clientcmd"
+	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/metrics/legacyregistry"
 	customapiserver "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
@@ -64,6 +66,11 @@ type Options struct {
 	// quarter of the time of a small answer. Its one connection for all requests
 	// of a client ties them all to one replica.
 	HTTP2 bool
+
+	// CipherSuites of TLS 1.2 and MinTLSVersion are by the names of crypto/tls and of
+	// its constants; empty is Go's choice and VersionTLS12.
+	CipherSuites  []string
+	MinTLSVersion string
 
 	// CertFile and KeyFile are a certificate of the user's, read again when it
 	// changes. Without them Certificates is used, and without that one in memory.
@@ -135,6 +142,9 @@ func New(o Options) (*Server, error) {
 	if err := o.delegation(); err != nil {
 		return nil, err
 	}
+	if err := o.ciphers(); err != nil {
+		return nil, err
+	}
 	s := &Server{o: o, listener: o.Listener, groups: &groupSwitch{serves: o.Serves}, fair: newFair(o.Autoscalers)}
 	if err := s.certificate(); err != nil {
 		return nil, err
@@ -176,6 +186,17 @@ func (o *Options) delegation() error {
 	}
 	if err := errors.Join(append(authn.Validate(), authz.Validate()...)...); err != nil {
 		return fmt.Errorf("delegated authentication and authorization: %w", err)
+	}
+	return nil
+}
+
+// ciphers says whether the library knows what is asked of TLS.
+func (o *Options) ciphers() error {
+	if _, err := cliflag.TLSVersion(o.MinTLSVersion); err != nil {
+		return fmt.Errorf("lowest version of TLS: %w; one of %s", err, strings.Join(cliflag.TLSPossibleVersions(), ", "))
+	}
+	if _, err := cliflag.TLSCipherSuites(o.CipherSuites); err != nil {
+		return fmt.Errorf("cipher suites: %w; of %s", err, strings.Join(cliflag.TLSCipherPossibleValues(), ", "))
 	}
 	return nil
 }
@@ -319,6 +340,7 @@ func (s *Server) secure(c *genericapiserver.Config) error {
 	serving := genericoptions.NewSecureServingOptions().WithLoopback()
 	serving.Listener, serving.BindAddress = s.listener, s.o.BindAddress
 	serving.ServerCert.GeneratedCert, serving.DisableHTTP2Serving = s.cert, !s.o.HTTP2
+	serving.CipherSuites, serving.MinTLSVersion = s.o.CipherSuites, s.o.MinTLSVersion
 	if err := serving.ApplyTo(&c.SecureServing, &c.LoopbackClientConfig); err != nil {
 		return fmt.Errorf("serve the APIs: %w", err)
 	}

@@ -184,6 +184,33 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
+// TestTLS holds that what is asked of TLS is kept.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	const suite = tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+	dial := func(base string, c *tls.Config) (tls.ConnectionState, error) {
+		c.InsecureSkipVerify = true
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(base, "https://"), c)
+		if err != nil {
+			return tls.ConnectionState{}, err
+		}
+		return conn.ConnectionState(), conn.Close()
+	}
+	_, _, base := serve(t, Options{Resource: testResource(), CipherSuites: []string{tls.CipherSuiteName(suite)}})
+	state, err := dial(base, &tls.Config{MaxVersion: tls.VersionTLS12})
+	require.NoError(t, err)
+	require.Equal(t, suite, state.CipherSuite)
+	_, err = dial(base, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})
+	require.ErrorContains(t, err, "handshake failure")
+
+	_, _, base = serve(t, Options{Resource: testResource(), MinTLSVersion: "VersionTLS13"})
+	_, err = dial(base, &tls.Config{MaxVersion: tls.VersionTLS12})
+	require.ErrorContains(t, err, "protocol version")
+	state, err = dial(base, &tls.Config{})
+	require.NoError(t, err)
+	require.EqualValues(t, tls.VersionTLS13, state.Version)
+}
+
 func answer(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 	t.Helper()
 	resp, err := c.Do(req)
@@ -330,6 +357,10 @@ func TestNewRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "kubeconfig of delegated")
 	_, err = New(Options{Resource: testResource(), CertFile: "none.crt", KeyFile: "none.key"})
 	require.ErrorContains(t, err, "serving certificate")
+	_, err = New(Options{Resource: testResource(), MinTLSVersion: "1.3"})
+	require.ErrorContains(t, err, `unknown tls version "1.3"; one of VersionTLS10, VersionTLS11, VersionTLS12, VersionTLS13`)
+	_, err = New(Options{Resource: testResource(), CipherSuites: []string{"AES"}})
+	require.ErrorContains(t, err, "Cipher suite AES not supported or doesn't exist; of TLS_")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()

@@ -34,7 +34,6 @@ func adapterFlags() []flagRow {
 	const (
 		ownStore = "it has no meaning: the samples are in Strata's own store"
 		index    = "it has no meaning: metrics are found in the store's index at each request, nothing is listed beforehand"
-		logging  = "the log is slog's"
 	)
 	rows := []flagRow{
 		{name: "config", as: "adapter.config", verdict: Differs, note: "it is called --adapter.config"},
@@ -47,10 +46,8 @@ func adapterFlags() []flagRow {
 		{name: "discovery-interval", verdict: Differs, note: "the cluster's resources are asked for when they are needed"},
 		{name: "client-qps", verdict: Differs, note: "pods are watched, and other objects remembered for seconds: none are listed at each request"},
 		{name: "client-burst", verdict: Differs, note: "pods are watched, and other objects remembered for seconds: none are listed at each request"},
-		{name: "v", as: "log.level", verdict: Differs, note: logging, do: "set --log.level=debug to see queries"},
-		{name: "logging-format", as: "log.format", verdict: Differs, note: "it is called --log.format (logfmt or json)"},
-		{name: "tls-min-version", verdict: NotServed, note: "strata server has no such flag: TLS 1.2 and newer are served"},
-		{name: "tls-cipher-suites", verdict: NotServed, note: "strata server has no such flag: those of Go are served"},
+		{name: "log_dir", verdict: NotServed, note: "the log goes to stderr", do: "leave it out, and send stderr where it is wanted"},
+		{name: "log_file", verdict: NotServed, note: "the log goes to stderr", do: "leave it out, and send stderr where it is wanted"},
 		{name: "audit-log-path", verdict: NotServed, note: "strata server writes no audit log", do: "use that of the API server, through which all requests come"},
 		{name: "audit-policy-file", verdict: NotServed, note: "strata server writes no audit log", do: "use that of the API server, through which all requests come"},
 	}
@@ -58,11 +55,11 @@ func adapterFlags() []flagRow {
 		"prometheus-client-tls-cert-file", "prometheus-client-tls-key-file", "prometheus-header", "prometheus-verb"} {
 		rows = append(rows, flagRow{name: n, verdict: Differs, note: ownStore})
 	}
-	for _, n := range []string{"logtostderr", "alsologtostderr", "stderrthreshold", "vmodule", "log_dir", "add_dir_header", "skip_headers"} {
-		rows = append(rows, flagRow{name: n, verdict: Differs, note: logging + ": it has no meaning"})
+	for _, n := range []string{"logtostderr", "alsologtostderr", "stderrthreshold", "vmodule", "add_dir_header", "skip_headers"} {
+		rows = append(rows, flagRow{name: n, as: n, verdict: Differs, note: "it is taken and has no meaning: the log goes to stderr"})
 	}
 	for _, n := range []string{"bind-address", "disable-http2-serving", "cert-dir", "tls-cert-file", "tls-private-key-file", "profiling",
-		"authentication-kubeconfig", "authentication-skip-lookup", "authentication-tolerate-lookup-failure", "authentication-token-webhook-cache-ttl",
+		"tls-min-version", "tls-cipher-suites", "v", "logging-format", "requestheader-uid-headers", "authentication-kubeconfig", "authentication-skip-lookup", "authentication-tolerate-lookup-failure", "authentication-token-webhook-cache-ttl",
 		"client-ca-file", "requestheader-client-ca-file", "requestheader-allowed-names", "requestheader-username-headers",
 		"requestheader-group-headers", "requestheader-extra-headers-prefix", "authorization-kubeconfig", "authorization-always-allow-paths",
 		"authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl"} {
