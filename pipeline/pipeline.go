@@ -78,12 +78,11 @@ type Options struct {
 	ListenAddress string
 	// Flags are the command line, for /api/v1/status/flags.
 	Flags map[string]string
-	// EnableAdmin, EnableLifecycle, EnableRemoteWrite and EnableOTLP open the
-	// routes that change things.
-	EnableAdmin       bool
-	EnableLifecycle   bool
-	EnableRemoteWrite bool
-	EnableOTLP        bool
+	// Access is what the HTTP API lets others do; best made of
+	// query.DefaultAccess. nil is that.
+	Access *query.Access
+	// EnableLifecycle opens the routes that reload and end.
+	EnableLifecycle bool
 
 	// Logger receives one line per event; nil discards.
 	Logger *slog.Logger
@@ -142,6 +141,10 @@ func (o *Options) setDefaults() {
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Scheme: "http", Host: "localhost"}
 	}
+	if o.Access == nil {
+		access := query.DefaultAccess()
+		o.Access = &access
+	}
 	if o.ListenAddress == "" {
 		o.ListenAddress = ":0" // the API wants to see a port
 	}
@@ -199,26 +202,24 @@ func (p *Pipeline) build(conf *config.Config) error {
 func (p *Pipeline) buildAPI(logger *slog.Logger) {
 	o := p.opts
 	p.api = query.NewAPI(query.APIOptions{
-		Engine:            p.engine,
-		Store:             p.store,
-		Exemplars:         p.store.Local(),
-		Admin:             p.store.Local(),
-		Dir:               o.Storage.Dir,
-		Pools:             p.scrape,
-		Targets:           p.scrape,
-		Alertmanagers:     p.rules,
-		Rules:             p.rules,
-		Config:            func() config.Config { return *p.reloads.current() },
-		Flags:             o.Flags,
-		Status:            p.status,
-		Ready:             p.Ready,
-		ExternalURL:       o.ExternalURL,
-		ListenAddress:     o.ListenAddress,
-		EnableAdmin:       o.EnableAdmin,
-		EnableRemoteWrite: o.EnableRemoteWrite,
-		EnableOTLP:        o.EnableOTLP,
-		Logger:            logger.With("component", "web"),
-		Registry:          o.Registry,
+		Engine:        p.engine,
+		Store:         p.store,
+		Exemplars:     p.store.Local(),
+		Admin:         p.store.Local(),
+		Dir:           o.Storage.Dir,
+		Pools:         p.scrape,
+		Targets:       p.scrape,
+		Alertmanagers: p.rules,
+		Rules:         p.rules,
+		Config:        func() config.Config { return *p.reloads.current() },
+		Flags:         o.Flags,
+		Status:        p.status,
+		Ready:         p.Ready,
+		ExternalURL:   o.ExternalURL,
+		ListenAddress: o.ListenAddress,
+		Access:        *o.Access,
+		Logger:        logger.With("component", "web"),
+		Registry:      o.Registry,
 	})
 	p.federate = query.NewFederate(p.engine, p.store.Local(), p.Ready,
 		func() config.Config { return *p.reloads.current() }, logger)

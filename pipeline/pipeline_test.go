@@ -265,7 +265,11 @@ func TestAlert(t *testing.T) {
 // One pipeline writes to another, which accepts it only with its flag.
 func TestRemoteWrite(t *testing.T) {
 	t.Parallel()
-	receiver := start(t, "", func(o *pipeline.Options) { o.EnableRemoteWrite = true })
+	receiver := start(t, "", func(o *pipeline.Options) {
+		access := query.DefaultAccess()
+		access.EnableRemoteWrite = true
+		o.Access = &access
+	})
 	r := start(t, static("shop", exporter(t, text("requests 7\n")))+
 		"remote_write: [{url: '"+receiver.url+"/api/v1/write', queue_config: {batch_send_deadline: 100ms}}]\n")
 	receiver.waitValue("requests", "7")

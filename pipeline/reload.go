@@ -89,6 +89,9 @@ func (p *Pipeline) load() (*config.Config, error) {
 	if r := conf.StorageConfig.TSDBConfig.Retention; *r == (config.TSDBRetentionConfig{}) {
 		*r = p.opts.Storage.Retention
 	}
+	if n := p.opts.Storage.Exemplars; n > 0 && conf.StorageConfig.ExemplarsConfig == nil {
+		conf.StorageConfig.ExemplarsConfig = &config.ExemplarsConfig{MaxExemplars: n} // the TSDB wants one
+	}
 	if err := rule.Check(conf, p.engine.Parser()); err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if set.memLimit {
-		if err := limitMemory("/", set.memRatio); err != nil {
+		if err := serve.LimitMemory("/", set.memRatio); err != nil {
 			return fmt.Errorf("--auto-gomemlimit: %w", err)
 		}
 	}

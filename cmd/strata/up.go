@@ -82,6 +82,7 @@ func (u *up) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	u.pipeline.memory.apply(ctx, logger)
 	s, err := u.pipeline.server(logger, reg)
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func (u *up) tell(page string, layers []*layer, api *adapterAPI) {
 	if api != nil {
 		line("metrics APIs", "https://"+api.server.Addr().String()+"/apis", "kubectl top and HPAs ask them once an APIService leads here")
 	}
-	line("data", u.pipeline.dir, "kept "+u.pipeline.kept())
+	line("data", u.pipeline.storage.dir, "kept "+u.pipeline.kept())
 	_, _ = fmt.Fprintln(table)
 	_ = table.Flush()
 }

@@ -27,13 +27,33 @@ import (
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 )
 
-// Limits of remote read, as Prometheus has them by default.
-const (
-	remoteReadSamples     = 50_000_000
-	remoteReadConcurrency = 10
-	remoteReadFrame       = 1 << 20 // bytes
-	maxNotifySubscribers  = 16
-)
+// Access is what the HTTP API lets others do, and how much of it.
+type Access struct {
+	// EnableAdmin allows deletion and snapshots.
+	EnableAdmin bool
+	// EnableRemoteWrite and EnableOTLP accept samples from others.
+	EnableRemoteWrite bool
+	EnableOTLP        bool
+	// WriteMessages are the messages of remote write that are accepted.
+	WriteMessages remote.MessageTypes
+	// ReadSamples bounds the samples of an answer to remote read that is not
+	// streamed, ReadConcurrency the requests at a time; 0 is no bound. ReadFrame is
+	// the size of a part of a streamed one, in bytes.
+	ReadSamples, ReadConcurrency, ReadFrame int
+	// Subscribers is how many may follow /notifications/live at a time.
+	Subscribers int
+	// CORSOrigin matches the origins whose scripts may ask.
+	CORSOrigin *regexp.Regexp
+}
+
+// DefaultAccess is as Prometheus has it.
+func DefaultAccess() Access {
+	return Access{
+		WriteMessages: remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType},
+		ReadSamples:   50_000_000, ReadConcurrency: 10, ReadFrame: 1 << 20,
+		Subscribers: 16, CORSOrigin: regexp.MustCompile("^(?:.*)$"),
+	}
+}
 
 // Registry is client_golang's, or one around it.
 type Registry interface {
@@ -76,11 +96,7 @@ type APIOptions struct {
 	ExternalURL   *url.URL
 	ListenAddress string
 
-	// EnableAdmin allows deletion and snapshots.
-	EnableAdmin bool
-	// EnableRemoteWrite and EnableOTLP accept samples from others.
-	EnableRemoteWrite bool
-	EnableOTLP        bool
+	Access
 
 	// Logger receives failed answers; nil discards.
 	Logger *slog.Logger
@@ -100,7 +116,7 @@ func NewAPI(o APIOptions) *API {
 	if o.Logger == nil {
 		o.Logger = promslog.NewNopLogger()
 	}
-	notes := notifications.NewNotifications(maxNotifySubscribers, o.Registry)
+	notes := notifications.NewNotifications(o.Subscribers, o.Registry)
 	var writes storage.AppendableV2
 	if o.EnableRemoteWrite || o.EnableOTLP {
 		writes = o.Store
@@ -117,13 +133,13 @@ func NewAPI(o APIOptions) *API {
 		false, 0, // the search API is experimental
 		o.Logger,
 		func(context.Context) v1.RulesRetriever { return o.Rules },
-		remoteReadSamples, remoteReadConcurrency, remoteReadFrame,
+		o.ReadSamples, o.ReadConcurrency, o.ReadFrame,
 		false, // not an agent
-		regexp.MustCompile("^(?:.*)$"),
+		o.CORSOrigin,
 		runtimeInfo(o.Status, time.Now().UTC()), buildInfo(),
 		notes.Get, notes.Sub,
 		o.Registry, o.Registry, nil,
-		o.EnableRemoteWrite, remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType},
+		o.EnableRemoteWrite, o.WriteMessages,
 		o.EnableOTLP, false, false,
 		o.Engine.opts.LookbackDelta,
 		false, false, nil,

@@ -5,6 +5,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -31,6 +32,7 @@ const (
 	DefaultGracePeriod     = 10 * time.Minute
 	DefaultResendDelay     = time.Minute
 	DefaultQueueCapacity   = 10_000
+	DefaultBatchSize       = notifier.DefaultMaxBatchSize
 	DefaultConcurrency     = 4
 )
 
@@ -55,10 +57,16 @@ type Options struct {
 	GracePeriod time.Duration
 	// ResendDelay is the least time between two sendings of an alert.
 	ResendDelay time.Duration
-	// Concurrent evaluates independent rules of a group side by side.
-	Concurrent bool
-	// QueueCapacity is how many alerts wait for an Alertmanager at most.
+	// Concurrent evaluates independent rules of a group side by side, at most
+	// Concurrency of all groups.
+	Concurrent  bool
+	Concurrency int
+	// QueueCapacity is how many alerts wait for an Alertmanager at most, and
+	// BatchSize how many are sent to it at once.
 	QueueCapacity int
+	BatchSize     int
+	// NoDrain lets the alerts go that wait when the end comes.
+	NoDrain bool
 
 	// Logger receives failed evaluations and notifications; nil discards.
 	Logger *slog.Logger
@@ -81,7 +89,8 @@ func New(o Options) *Manager {
 	m := &Manager{loader: loader{o.Builtin, o.Parser, o.Logger}, url: o.ExternalURL}
 	m.notifier = notifier.NewManager(&notifier.Options{
 		QueueCapacity:   o.QueueCapacity,
-		DrainOnShutdown: true,
+		MaxBatchSize:    o.BatchSize,
+		DrainOnShutdown: !o.NoDrain,
 		Registerer:      o.Registerer,
 	}, config.DefaultGlobalConfig.MetricNameValidationScheme, o.Logger.With("component", "notifier"))
 	m.rules = rules.NewManager(&rules.ManagerOptions{
@@ -97,7 +106,7 @@ func New(o Options) *Manager {
 		OutageTolerance:        o.OutageTolerance,
 		ForGracePeriod:         o.GracePeriod,
 		ResendDelay:            o.ResendDelay,
-		MaxConcurrentEvals:     DefaultConcurrency,
+		MaxConcurrentEvals:     int64(o.Concurrency),
 		ConcurrentEvalsEnabled: o.Concurrent,
 		DefaultRuleQueryOffset: func() time.Duration { return time.Duration(m.offset.Load()) },
 		Parser:                 o.Parser,
@@ -125,9 +134,9 @@ func (o *Options) setDefaults() {
 			*d.v = d.ifUnset
 		}
 	}
-	if o.QueueCapacity == 0 {
-		o.QueueCapacity = DefaultQueueCapacity
-	}
+	o.QueueCapacity = cmp.Or(o.QueueCapacity, DefaultQueueCapacity)
+	o.BatchSize = cmp.Or(o.BatchSize, DefaultBatchSize)
+	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
 }
 
 // RuleGroups and AlertingRules are what the HTTP API shows.

@@ -8,6 +8,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,8 +67,8 @@ type Options struct {
 	// Retention says how much is kept, by time, size or share of the disk.
 	// All zero means DefaultRetention.
 	Retention config.TSDBRetentionConfig
-	// NoWALCompression writes the log uncompressed.
-	NoWALCompression bool
+	// TSDB are its settings that are seldom other than Prometheus has them.
+	TSDB TSDBOptions
 	// OutOfOrderWindow is how old a sample may be and still be taken.
 	OutOfOrderWindow time.Duration
 	// Exemplars is how many exemplars are kept in memory; 0 keeps none.
@@ -93,6 +94,35 @@ type Options struct {
 	// Registerer receives the TSDB's and remote storage's own metrics; nil
 	// registers none.
 	Registerer prometheus.Registerer
+}
+
+// TSDBOptions are settings of the TSDB. What is zero is as Prometheus has it by
+// default.
+type TSDBOptions struct {
+	// MinBlock is the time that a new block spans, by default 2h. MaxBlock is the
+	// longest time, by default a tenth of the retention, at most 31 days.
+	MinBlock, MaxBlock time.Duration
+	// WALCompression is snappy, zstd or none; empty means snappy.
+	WALCompression compression.Type
+	// WALSegment and ChunkSegment are the sizes of files of the log and of the
+	// chunks of a block, in bytes.
+	WALSegment   int
+	ChunkSegment int64
+	// NoLockfile makes no lock file in the directory.
+	NoLockfile bool
+	// KeepOverlapping leaves blocks that overlap as they are.
+	KeepOverlapping bool
+	// ChunkQueue is how many chunks wait to be written at most.
+	ChunkQueue int
+	// ChunkSamples is how many samples a chunk is to have.
+	ChunkSamples int
+	// DelayPercent is the largest delay of DelayedCompaction in hundredths of MinBlock.
+	DelayPercent int
+	// Uploaded is a file with the blocks that have been uploaded, in the format of
+	// Thanos' sidecar; new blocks that are not in it are not compacted.
+	Uploaded string
+	// Reload is how often blocks that others put there are looked for.
+	Reload time.Duration
 }
 
 // Storage is the store of one pipeline. It embeds the fan-out: appends go to
@@ -207,17 +237,27 @@ func (s *Storage) tsdbOptions() *tsdb.Options {
 	o.MaxBytes = int64(r.Size)
 	o.MaxPercentage = r.Percentage
 	o.FsSizeFunc = promruntime.FsSize
-	o.MinBlockDuration = minBlock.Milliseconds()
+	t := s.opts.TSDB
+	first := cmp.Or(t.MinBlock, minBlock)
+	o.MinBlockDuration = first.Milliseconds()
 	// A block may span a tenth of what is kept, so that retention by time
 	// drops it soon after its last sample is too old.
 	span := maxBlock
 	if r.Time != 0 {
 		span = min(span, time.Duration(r.Time)/10)
 	}
-	o.MaxBlockDuration = max(span, minBlock).Milliseconds()
-	o.WALCompression = compression.Snappy
-	if s.opts.NoWALCompression {
-		o.WALCompression = compression.None
+	o.MaxBlockDuration = max(cmp.Or(t.MaxBlock, span), first).Milliseconds()
+	o.WALCompression = cmp.Or(t.WALCompression, compression.Snappy)
+	o.WALSegmentSize = t.WALSegment
+	o.MaxBlockChunkSegmentSize = t.ChunkSegment
+	o.NoLockfile = t.NoLockfile
+	o.EnableOverlappingCompaction = !t.KeepOverlapping
+	o.HeadChunksWriteQueueSize = t.ChunkQueue
+	o.SamplesPerChunk = cmp.Or(t.ChunkSamples, o.SamplesPerChunk)
+	o.CompactionDelayMaxPercent = cmp.Or(t.DelayPercent, o.CompactionDelayMaxPercent)
+	o.BlockReloadInterval = t.Reload
+	if t.Uploaded != "" {
+		o.BlockCompactionExcludeFunc = (&uploaded{path: t.Uploaded, logger: s.logger}).pending
 	}
 	o.OutOfOrderTimeWindow = s.opts.OutOfOrderWindow.Milliseconds()
 	o.EnableExemplarStorage = s.opts.Exemplars > 0

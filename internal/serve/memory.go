@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// limitMemory sets Go's memory limit to a part of what the container, or else
+// LimitMemory sets Go's memory limit to a part of what the container, or else
 // the machine, has.
-func limitMemory(root string, ratio float64) error {
+func LimitMemory(root string, ratio float64) error {
 	bytes, err := memoryOf(root)
 	if err != nil {
 		return err
