@@ -92,7 +92,7 @@ func (f *flags) declare(app *kingpin.Application) {
 // work that is not done here.
 func (f *flags) declareServing(app *kingpin.Application) {
 	app.Flag("port", "Port to serve on, by cAdvisor's name, in the place of --web.listen-address.").StringVar(&f.port)
-	app.Flag("listen_ip", "Address to serve on, and the same.").StringVar(&f.ip)
+	app.Flag("listen_ip", "Address to serve on, by cAdvisor's name.").StringVar(&f.ip)
 	app.Flag("prometheus_endpoint", "Path of the metrics as cAdvisor shows them.").Default("/metrics").StringVar(&f.endpoint)
 	app.Flag("profiling", "The same as --web.enable-pprof, by cAdvisor's name.").BoolVar(&f.profiling)
 	const why = "Taken for compatibility: containers are read when they are scraped, and nothing is stored."

@@ -110,7 +110,6 @@ func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string, bui
 	duration(cmd, "rules.alert.resend-delay", "Shortest time before an alert is sent again.", &f.resend).Default("1m")
 	cmd.Flag("alertmanager.notification-queue-capacity", "Most alerts that wait for an Alertmanager.").
 		Default(strconv.Itoa(rule.DefaultQueueCapacity)).IntVar(&f.queue)
-
 	cmd.Flag("alertmanager.notification-batch-size", "Most alerts that are sent to an Alertmanager at once.").
 		Default(strconv.Itoa(rule.DefaultBatchSize)).IntVar(&f.batch)
 	cmd.Flag("alertmanager.drain-notification-queue-on-shutdown", "Send the alerts that wait before the end.").Default("true").BoolVar(&f.drain)
@@ -120,6 +119,7 @@ func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string, bui
 	cmd.Flag("scrape.adjust-timestamps", "Put the times of scrapes to their schedule, within --scrape.timestamp-tolerance.").
 		Hidden().Default("true").BoolVar(&f.align)
 	cmd.Flag("scrape.timestamp-tolerance", "By how much.").Hidden().Default("2ms").DurationVar(&f.tolerance)
+
 	cmd.Flag("scrape.body-size-limit-default", "Largest body, uncompressed, of targets whose job and global section set no body_size_limit; 0 for none.").
 		Default("50MB").BytesVar(&f.bodyLimit)
 	cmd.Flag("enable-feature", "Optional feature, may be repeated or separated by commas: "+strings.Join(featureNames(), ", ")+".").
@@ -162,9 +162,23 @@ func features() map[string]func(*pipeline.Options) {
 	}
 }
 
-// alwaysOn are the names of features that were optional in Prometheus once.
-func alwaysOn() []string {
-	return []string{"native-histograms", "ooo-native-histograms", "promql-duration-expr", "promql-extended-range-selectors"}
+// autoReload is the feature that --config.auto-reload was.
+const autoReload = "auto-reload-config"
+
+// oldFeatures are optional in no Prometheus 3 any more, which warns of them; with
+// what to do instead.
+func oldFeatures() map[string]string {
+	old := map[string]string{
+		autoReload:          "use --config.auto-reload",
+		"native-histograms": "set scrape_native_histograms in the configuration",
+	}
+	for _, name := range []string{
+		"auto-gomaxprocs", "auto-gomemlimit", "expand-external-labels", "new-service-discovery-manager", "no-default-scrape-port", "ooo-native-histograms",
+		"promql-at-modifier", "promql-duration-expr", "promql-extended-range-selectors", "promql-negative-offset", "utf8-names",
+	} {
+		old[name] = "leave it out: it is always on"
+	}
+	return old
 }
 
 func featureNames() []string {
@@ -244,11 +258,16 @@ func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Log
 	return o, err
 }
 
+// wanted are the features that are asked for.
+func (f *pipelineFlags) wanted() []string {
+	return strings.FieldsFunc(strings.Join(f.featureList, ","), func(r rune) bool { return r == ',' })
+}
+
 // enable turns the optional features on.
 func (f *pipelineFlags) enable(o *pipeline.Options, logger *slog.Logger) error {
-	for _, name := range strings.FieldsFunc(strings.Join(f.featureList, ","), func(r rune) bool { return r == ',' }) {
-		if slices.Contains(alwaysOn(), name) {
-			logger.Warn("What --enable-feature turned on once is always there; leave it out", "feature", name)
+	for _, name := range f.wanted() {
+		if instead, ok := oldFeatures()[name]; ok {
+			logger.Warn("This is no feature of --enable-feature any more", "feature", name, "do", instead)
 			continue
 		}
 		enable, ok := features()[name]

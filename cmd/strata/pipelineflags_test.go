@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +119,8 @@ func TestServerLikePrometheus(t *testing.T) {
 		write(t, dir, "rules.yml", "groups:\n- name: "+name+"\n  rules:\n  - {record: a, expr: vector(1)}\n")
 	}
 	rules("first")
-	p := server(t, dir, append(likePrometheus, "--enable-feature="+strings.Join(append(featureNames(), alwaysOn()...), ","))...)
+	features := slices.Concat(featureNames(), slices.Collect(maps.Keys(oldFeatures())))
+	p := server(t, dir, append(likePrometheus, "--enable-feature="+strings.Join(features, ","))...)
 	require.NoFileExists(t, filepath.Join(dir, "data", "lock"))
 	loaded := func(name string) func() error {
 		return func() error {

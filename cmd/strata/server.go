@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -178,7 +179,7 @@ func (f *serverFlags) run(ctx context.Context, e *env, cmd *kingpin.CmdClause) e
 	if err != nil {
 		return errors.Join(err, p.Close())
 	}
-	if f.reload {
+	if f.reload || slices.Contains(f.pipeline.wanted(), autoReload) {
 		go reloadChanges(ctx, f.file, max(time.Duration(f.every), time.Second), p.Reload, logger)
 	}
 	return together(ctx, api.run, func(ctx context.Context) error {
