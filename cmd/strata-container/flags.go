@@ -34,7 +34,7 @@ type flags struct {
 	containerd  string
 	docker      string
 	podman      string
-	env         [2]string // the flag and its older name
+	env         [3]string // the flag and its older names
 	storeLabels bool
 	labels      string
 	prefixes    string
@@ -71,8 +71,9 @@ func (f *flags) declare(app *kingpin.Application) {
 		Default("").StringVar(&f.labels)
 	app.Flag("env_metadata_whitelist", "Beginnings of the names of environment variables to show of containers of Docker and podman at /metrics, as container_env_NAME, separated by commas.").
 		Default("").StringVar(&f.env[0])
-	app.Flag("docker_env_metadata_whitelist", "The same, by its older name.").
-		Default("").StringVar(&f.env[1])
+	for i, older := range []string{"docker_env_metadata_whitelist", "containerd_env_metadata_whitelist"} {
+		app.Flag(older, "The same, by an older name.").Default("").StringVar(&f.env[1+i])
+	}
 	app.Flag("enable_metrics", "Groups of metrics to show and no others, separated by commas. If set, --disable_metrics does not count.").
 		Default("").StringVar(&f.enable)
 	app.Flag("disable_metrics", "Groups of metrics not to show, separated by commas. It takes the place of the default list.").
@@ -99,7 +100,7 @@ func (f *flags) declareServing(app *kingpin.Application) {
 	for _, name := range []string{
 		"housekeeping_interval", "max_housekeeping_interval", "global_housekeeping_interval", "update_machine_info_interval",
 		"storage_duration", "event_storage_age_limit", "event_storage_event_limit", "application_metrics_count_limit",
-		"boot_id_file", "machine_id_file", "container_hints", "docker_root", "containerd-namespace",
+		"initial_splay_factor", "jitter_factor", "boot_id_file", "machine_id_file", "container_hints", "docker_root", "containerd-namespace", "crio_client_timeout",
 	} {
 		app.Flag(name, why).Hidden().String()
 	}

@@ -76,7 +76,7 @@ func TestFlagsMakeOptions(t *testing.T) {
 	f = &flags{}
 	app = kingpin.New("t", "")
 	f.declare(app)
-	_, err = app.Parse([]string{"--docker=", "--podman=/p.sock", "--docker_env_metadata_whitelist=APP_,TIER"})
+	_, err = app.Parse([]string{"--docker=", "--podman=/p.sock", "--docker_env_metadata_whitelist=APP_", "--containerd_env_metadata_whitelist=TIER"})
 	require.NoError(t, err)
 	require.NoError(t, f.finish())
 	require.Equal(t, container.NoEndpoint, f.options.DockerEndpoint)
