@@ -24,6 +24,7 @@ import (
 
 	"github.com/strata-metrics/strata/pipeline"
 	"github.com/strata-metrics/strata/pipeline/discover"
+	"github.com/strata-metrics/strata/pipeline/scrape"
 )
 
 func TestMain(m *testing.M) {
@@ -75,10 +76,9 @@ func start(t *testing.T, yml string, tune ...func(*pipeline.Options)) *running {
 		Load: func() (*config.Config, error) {
 			return discover.Load(file, discover.Defaults{BodySizeLimit: 1 << 20}, nil)
 		},
-		BodySizeLimit:     1 << 20,
-		DiscoveryInterval: 100 * time.Millisecond,
-		EnableLifecycle:   true,
-		Logger:            r.logs.logger(),
+		Scrape:          scrape.Options{DefaultBodySizeLimit: 1 << 20, DiscoveryInterval: 100 * time.Millisecond},
+		EnableLifecycle: true,
+		Logger:          r.logs.logger(),
 	}
 	o.Storage.Dir = filepath.Join(dir, "data")
 	o.Storage.Reserve = -1

@@ -19,7 +19,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
@@ -57,20 +56,15 @@ type Options struct {
 	// It is for what belongs to the process: log level, garbage collection.
 	OnApply func(*config.Config)
 
-	// Storage, Query and Rule tune the stages. Their loggers, registerers and
-	// references to each other are filled in here.
+	// Scrape, Storage, Query and Rule tune the stages. Their loggers, registerers
+	// and references to each other are filled in here.
+	Scrape  scrape.Options
 	Storage store.Options
 	Query   query.Options
 	Rule    rule.Options
 
 	// Fast has the targets behind autoscalers scraped more often; nil has none.
 	Fast *discover.Fast
-	// DiscoveryInterval bounds how often changed targets are taken up.
-	DiscoveryInterval time.Duration
-	// BodySizeLimit is the default that Load gave to jobs, in bytes, so that
-	// the error of a target can name the flag.
-	BodySizeLimit units.Base2Bytes
-
 	// ExternalURL is how others reach this server; nil means http://localhost.
 	ExternalURL *url.URL
 	// ListenAddress is where the server listens, as host:port; "" means that it
@@ -177,13 +171,9 @@ func (p *Pipeline) build(conf *config.Config) error {
 	if p.discover, err = discover.New(p.logger, o.Registry); err != nil {
 		return err
 	}
-	p.scrape, err = scrape.New(scrape.Options{
-		Store:                p.store,
-		DiscoveryInterval:    o.DiscoveryInterval,
-		DefaultBodySizeLimit: o.BodySizeLimit,
-		Logger:               quiet,
-		Registerer:           o.Registry,
-	})
+	sco := o.Scrape
+	sco.Store, sco.Logger, sco.Registerer = p.store, quiet, o.Registry
+	p.scrape, err = scrape.New(sco)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,14 @@ func TestQuerier(t *testing.T) {
 	require.Equal(t, "200", ls[0].Get("code"))
 }
 
+// With the experiment, what a target says of a metric are labels.
+func TestTypeAndUnitLabels(t *testing.T) {
+	t.Parallel()
+	target := exporter(t, text("# TYPE requests_total counter\nrequests_total 7\n"))
+	r := start(t, static("shop", target), func(o *pipeline.Options) { o.Scrape.TypeAndUnit = true })
+	r.waitValue(`requests_total{__type__="counter"}`, "7")
+}
+
 // One target that gives garbage and one that gives 100 MB: both are shown with
 // their error, and the third goes on.
 func TestBadTargets(t *testing.T) {

@@ -18,7 +18,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/scrape"
+	promscrape "github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"go.yaml.in/yaml/v2"
 
 	"github.com/strata-metrics/strata/dashboards"
@@ -27,6 +28,7 @@ import (
 	"github.com/strata-metrics/strata/pipeline/discover"
 	"github.com/strata-metrics/strata/pipeline/query"
 	"github.com/strata-metrics/strata/pipeline/rule"
+	"github.com/strata-metrics/strata/pipeline/scrape"
 	"github.com/strata-metrics/strata/pipeline/store"
 )
 
@@ -45,6 +47,7 @@ type pipelineFlags struct {
 
 	cors        string
 	subscribers int
+	search      int
 	messages    []string
 	read        remoteReadFlags
 
@@ -86,7 +89,8 @@ func (f *pipelineFlags) declare(cmd *kingpin.CmdClause, address, dir string, bui
 		StringsVar(&f.messages)
 	cmd.Flag("web.cors.origin", "Regular expression for the whole of the origins whose scripts may ask the API.").Default(".*").StringVar(&f.cors)
 	cmd.Flag("web.max-notifications-subscribers", "How many may follow /api/v1/notifications/live at a time.").Default("16").IntVar(&f.subscribers)
-	for _, name := range []string{"web.console.templates", "web.console.libraries", "web.user-assets", "web.page-title", "web.search.max-limit"} {
+	cmd.Flag("web.search.max-limit", "Most results of the search API, with --enable-feature=search-api; 0 for no bound.").Default("10000").IntVar(&f.search)
+	for _, name := range []string{"web.console.templates", "web.console.libraries", "web.user-assets", "web.page-title"} {
 		cmd.Flag(name, "Taken for compatibility: the page is Strata's own.").Hidden().String()
 	}
 	cmd.Flag("page.dashboards", "Directory of Grafana dashboards (JSON) that the page shows beside the built-in ones; read again when its files change.").
@@ -150,15 +154,30 @@ func duration(cmd *kingpin.CmdClause, name, help string, d *model.Duration) *kin
 // features are the optional parts that are there, and what each turns on.
 func features() map[string]func(*pipeline.Options) {
 	return map[string]func(*pipeline.Options){
-		"concurrent-rule-eval":          func(o *pipeline.Options) { o.Rule.Concurrent = true },
-		"delayed-compaction":            func(o *pipeline.Options) { o.Storage.DelayedCompaction = true },
-		"exemplar-storage":              func(o *pipeline.Options) { o.Storage.Exemplars = config.DefaultExemplarsConfig.MaxExemplars },
-		"memory-snapshot-on-shutdown":   func(o *pipeline.Options) { o.Storage.SnapshotOnShutdown = true },
+		"concurrent-rule-eval":        func(o *pipeline.Options) { o.Rule.Concurrent = true },
+		"delayed-compaction":          func(o *pipeline.Options) { o.Storage.DelayedCompaction = true },
+		"exemplar-storage":            func(o *pipeline.Options) { o.Storage.Exemplars = config.DefaultExemplarsConfig.MaxExemplars },
+		"fast-startup":                func(o *pipeline.Options) { o.Storage.TSDB.FastStartup = true },
+		"memory-snapshot-on-shutdown": func(o *pipeline.Options) { o.Storage.SnapshotOnShutdown = true },
+		"metadata-wal-records": func(o *pipeline.Options) {
+			o.Scrape.AppendMetadata, o.Access.AppendMetadata, o.Storage.TSDB.MetadataRecords = true, true, true
+		},
+		"openmetrics2":                  func(o *pipeline.Options) { o.Scrape.OpenMetrics2 = true },
+		"otlp-deltatocumulative":        func(o *pipeline.Options) { o.Access.DeltaToCumulative = true },
+		"otlp-native-delta-ingestion":   func(o *pipeline.Options) { o.Access.NativeDelta = true },
 		"promql-binop-fill-modifiers":   func(o *pipeline.Options) { o.Query.Parser.EnableBinopFillModifiers = true },
 		"promql-delayed-name-removal":   func(o *pipeline.Options) { o.Query.DelayedNameRemoval = true },
 		"promql-experimental-functions": func(o *pipeline.Options) { o.Query.Parser.EnableExperimentalFunctions = true },
 		"promql-per-step-stats":         func(o *pipeline.Options) { o.Query.PerStepStats = true },
 		"promql-unquoted-utf8-names":    func(o *pipeline.Options) { o.Query.Parser.EnableUnquotedUTF8Names = true },
+		"query-cost":                    func(o *pipeline.Options) { o.Access.QueryCost = true },
+		"search-api":                    func(o *pipeline.Options) { o.Access.Search = true },
+		"st-synthesis":                  func(o *pipeline.Options) { o.Scrape.StartTimestamps = true },
+		"type-and-unit-labels": func(o *pipeline.Options) {
+			o.Scrape.TypeAndUnit, o.Access.TypeAndUnit, o.Storage.TypeAndUnit = true, true, true
+		},
+		"use-uncached-io": func(o *pipeline.Options) { o.Storage.TSDB.UncachedIO = true },
+		"zstd-scrape":     func(o *pipeline.Options) { o.Scrape.Zstd = true },
 	}
 }
 
@@ -218,14 +237,13 @@ func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Log
 			NoDrain:         !f.drain,
 			Concurrency:     f.evaluations,
 		},
-		DiscoveryInterval: time.Duration(f.discovery),
-		BodySizeLimit:     f.bodyLimit,
-		ListenAddress:     f.listen()[0],
-		Flags:             flagValues(e.app, cmd),
-		EnableLifecycle:   f.lifecycle,
-		OnApply:           e.tuneProcess(logger),
-		Logger:            logger,
-		Registry:          reg,
+		Scrape:          scrape.Options{DiscoveryInterval: time.Duration(f.discovery), DefaultBodySizeLimit: f.bodyLimit},
+		ListenAddress:   f.listen()[0],
+		Flags:           flagValues(e.app, cmd),
+		EnableLifecycle: f.lifecycle,
+		OnApply:         e.tuneProcess(logger),
+		Logger:          logger,
+		Registry:        reg,
 	}
 	if f.builtinRules {
 		o.Rule.Builtin = dashboards.Rules()
@@ -245,14 +263,14 @@ func (f *pipelineFlags) options(e *env, cmd *kingpin.CmdClause, logger *slog.Log
 	if o.Storage, err = f.storage.options(); err != nil {
 		return o, err
 	}
-	if err := f.enable(&o, logger); err != nil {
-		return o, err
-	}
 	if o.Access, err = f.access(); err != nil {
 		return o, err
 	}
-	if f.align != scrape.AlignScrapeTimestamps || f.tolerance != scrape.ScrapeTimestampTolerance {
-		scrape.AlignScrapeTimestamps, scrape.ScrapeTimestampTolerance = f.align, f.tolerance // they are the process's
+	if err := f.enable(&o, logger); err != nil {
+		return o, err
+	}
+	if f.align != promscrape.AlignScrapeTimestamps || f.tolerance != promscrape.ScrapeTimestampTolerance {
+		promscrape.AlignScrapeTimestamps, promscrape.ScrapeTimestampTolerance = f.align, f.tolerance // they are the process's
 	}
 	o.ExternalURL, err = f.url()
 	return o, err
@@ -276,6 +294,12 @@ func (f *pipelineFlags) enable(o *pipeline.Options, logger *slog.Logger) error {
 		}
 		enable(o)
 	}
+	switch {
+	case o.Access.DeltaToCumulative && o.Access.NativeDelta:
+		return usagef("--enable-feature: otlp-deltatocumulative and otlp-native-delta-ingestion exclude each other")
+	case o.Storage.TSDB.UncachedIO && !fileutil.UncachedIOSupported():
+		return usagef("--enable-feature=use-uncached-io is not supported on this system")
+	}
 	return nil
 }
 
@@ -284,9 +308,12 @@ func (f *pipelineFlags) access() (*query.Access, error) {
 	a := query.DefaultAccess()
 	a.EnableAdmin, a.EnableRemoteWrite, a.EnableOTLP = f.admin, f.remoteWrite, f.otlp
 	a.ReadSamples, a.ReadConcurrency, a.ReadFrame = f.read.samples, f.read.concurrency, f.read.frame
-	a.Subscribers = f.subscribers
+	a.Subscribers, a.SearchLimit = f.subscribers, f.search
 	if f.read.samples < 0 || f.read.concurrency < 0 || f.read.frame <= 0 {
 		return nil, usagef("--storage.remote.read-sample-limit and --storage.remote.read-concurrent-limit must not be below 0, and --storage.remote.read-max-bytes-in-frame above it")
+	}
+	if f.search < 0 {
+		return nil, usagef("--web.search.max-limit must not be below 0")
 	}
 	var err error
 	if a.CORSOrigin, err = regexp.Compile("^(?:" + f.cors + ")$"); err != nil {

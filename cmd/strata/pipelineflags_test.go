@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -68,7 +69,7 @@ func TestLikePrometheus(t *testing.T) {
 	require.Equal(t, 2*time.Minute, o.Storage.FlushDeadline)
 	require.EqualValues(t, 1<<30, o.Storage.Retention.Size)
 	require.Positive(t, o.Storage.Exemplars)
-	require.Equal(t, time.Second, o.DiscoveryInterval)
+	require.Equal(t, time.Second, o.Scrape.DiscoveryInterval)
 	require.Equal(t, []any{8, 50, 10, true}, []any{o.Rule.Concurrency, o.Rule.QueueCapacity, o.Rule.BatchSize, o.Rule.NoDrain})
 	a := o.Access
 	require.Equal(t, []any{true, true, true, 1000, 3, 65536, 2}, []any{a.EnableAdmin, a.EnableRemoteWrite, a.EnableOTLP, a.ReadSamples, a.ReadConcurrency, a.ReadFrame, a.Subscribers})
@@ -85,6 +86,23 @@ func TestLikePrometheus(t *testing.T) {
 	require.Len(t, o.Access.WriteMessages, 2)
 }
 
+// Each feature does something.
+func TestFeatures(t *testing.T) {
+	t.Parallel()
+	plain, err := pipelineOptions(t)
+	require.NoError(t, err)
+	comparable := func(o pipeline.Options) string {
+		access := *o.Access
+		access.CORSOrigin = nil
+		return fmt.Sprintf("%+v %+v %+v %+v %+v", o.Scrape, o.Storage, o.Query, o.Rule, access)
+	}
+	for _, name := range featureNames() {
+		o, err := pipelineOptions(t, "--enable-feature="+name)
+		require.NoError(t, err, name)
+		require.NotEqual(t, comparable(plain), comparable(o), name)
+	}
+}
+
 func TestPipelineFlagsRefuse(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string]string{
@@ -99,6 +117,8 @@ func TestPipelineFlagsRefuse(t *testing.T) {
 		"--web.remote-write-receiver.accepted-protobuf-messages: unknown type":           "--web.remote-write-receiver.accepted-protobuf-messages=a.B",
 		"--auto-gomemlimit.ratio must be above 0 and at most 1, not 2":                   "--auto-gomemlimit.ratio=2",
 		"--alertmanager.notification-batch-size must be above 0":                         "--alertmanager.notification-batch-size=0",
+		"otlp-deltatocumulative and otlp-native-delta-ingestion exclude each other":      "--enable-feature=otlp-native-delta-ingestion,otlp-deltatocumulative",
+		"--web.search.max-limit must not be below 0":                                     "--web.search.max-limit=-1",
 		"--enable-feature=old-ui is not supported; there are concurrent-rule-eval, dela": "--enable-feature=old-ui",
 	} {
 		_, err := pipelineOptions(t, strings.Fields(args)...)
@@ -120,6 +140,7 @@ func TestServerLikePrometheus(t *testing.T) {
 	}
 	rules("first")
 	features := slices.Concat(featureNames(), slices.Collect(maps.Keys(oldFeatures())))
+	features = slices.DeleteFunc(features, func(name string) bool { return name == "otlp-native-delta-ingestion" }) // it excludes another
 	p := server(t, dir, append(likePrometheus, "--enable-feature="+strings.Join(features, ","))...)
 	require.NoFileExists(t, filepath.Join(dir, "data", "lock"))
 	loaded := func(name string) func() error {

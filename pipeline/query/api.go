@@ -42,6 +42,18 @@ type Access struct {
 	ReadSamples, ReadConcurrency, ReadFrame int
 	// Subscribers is how many may follow /notifications/live at a time.
 	Subscribers int
+	// Search opens the search API, which answers at most SearchLimit results; 0 is
+	// no bound.
+	Search      bool
+	SearchLimit int
+	// DeltaToCumulative and NativeDelta say what becomes of deltas that come by
+	// OTLP; else they are refused.
+	DeltaToCumulative, NativeDelta bool
+	// TypeAndUnit and AppendMetadata say that what is written has type and unit as
+	// labels, and that its metadata is kept.
+	TypeAndUnit, AppendMetadata bool
+	// QueryCost tells in an answer what the query has cost.
+	QueryCost bool
 	// CORSOrigin matches the origins whose scripts may ask.
 	CORSOrigin *regexp.Regexp
 }
@@ -51,7 +63,7 @@ func DefaultAccess() Access {
 	return Access{
 		WriteMessages: remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType},
 		ReadSamples:   50_000_000, ReadConcurrency: 10, ReadFrame: 1 << 20,
-		Subscribers: 16, CORSOrigin: regexp.MustCompile("^(?:.*)$"),
+		SearchLimit: 10_000, Subscribers: 16, CORSOrigin: regexp.MustCompile("^(?:.*)$"),
 	}
 }
 
@@ -130,7 +142,7 @@ func NewAPI(o APIOptions) *API {
 		v1.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: o.ExternalURL.Host, Scheme: o.ExternalURL.Scheme},
 		whenReady(o.Ready),
 		o.Admin, o.Dir, o.EnableAdmin,
-		false, 0, // the search API is experimental
+		o.Search, o.SearchLimit,
 		o.Logger,
 		func(context.Context) v1.RulesRetriever { return o.Rules },
 		o.ReadSamples, o.ReadConcurrency, o.ReadFrame,
@@ -140,12 +152,12 @@ func NewAPI(o APIOptions) *API {
 		notes.Get, notes.Sub,
 		o.Registry, o.Registry, nil,
 		o.EnableRemoteWrite, o.WriteMessages,
-		o.EnableOTLP, false, false,
+		o.EnableOTLP, o.DeltaToCumulative, o.NativeDelta,
 		o.Engine.opts.LookbackDelta,
-		false, false, nil,
+		o.TypeAndUnit, o.AppendMetadata, nil,
 		features.NewRegistry(),
 		v1.OpenAPIOptions{ExternalURL: o.ExternalURL.String(), Version: version.Version},
-		o.Engine.parser, false, o.Engine.opts.Timeout,
+		o.Engine.parser, o.QueryCost, o.Engine.opts.Timeout,
 	)
 	const prefix = "/api/v1"
 	r := route.New().WithInstrumentation(func(name string, next http.HandlerFunc) http.HandlerFunc {

@@ -31,6 +31,8 @@ type Options struct {
 	// DiscoveryInterval bounds how often changes of targets are taken up; 0
 	// means 5 s, as Prometheus has it. The first targets are taken up at once.
 	DiscoveryInterval time.Duration
+	// Experiments are what Prometheus calls features.
+	Experiments
 	// DefaultBodySizeLimit is the limit, in bytes, that jobs without their own
 	// were given, so that errors can name the flag.
 	DefaultBodySizeLimit units.Base2Bytes
@@ -39,6 +41,15 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer receives the scrape manager's metrics; nil registers none.
 	Registerer prometheus.Registerer
+}
+
+// Experiments of Prometheus' scrape manager; none is on by default.
+type Experiments struct {
+	AppendMetadata  bool // what targets say of their metrics goes to the store
+	TypeAndUnit     bool // type and unit are labels
+	OpenMetrics2    bool // OpenMetrics 2.0 is asked for
+	Zstd            bool // and bodies in zstd
+	StartTimestamps bool // counters get the time of their start from their first sample
 }
 
 // Scraper scrapes the targets of one pipeline.
@@ -59,6 +70,11 @@ func New(o Options) (*Scraper, error) {
 	m, err := promscrape.NewManager(&promscrape.Options{
 		DiscoveryReloadInterval:  model.Duration(o.DiscoveryInterval),
 		DiscoveryReloadOnStartup: true,
+		AppendMetadata:           o.AppendMetadata,
+		EnableTypeAndUnitLabels:  o.TypeAndUnit,
+		EnableOpenMetrics2:       o.OpenMetrics2,
+		EnableZstdScrape:         o.Zstd,
+		SynthesizeST:             o.StartTimestamps,
 	}, o.Logger.With("component", "scrape manager"), logging.NewJSONFileLogger, nil, o.Store, o.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("make the scrape manager: %w", err)

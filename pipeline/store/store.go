@@ -85,6 +85,8 @@ type Options struct {
 	// FlushDeadline bounds the flush of remote write at Close; 0 means
 	// DefaultFlushDeadline.
 	FlushDeadline time.Duration
+	// TypeAndUnit says that series have type and unit as labels, for remote write.
+	TypeAndUnit bool
 	// Metadata gives remote write the metadata of scraped metrics; nil sends
 	// none until it is set.
 	Metadata remote.ReadyScrapeManager
@@ -118,6 +120,10 @@ type TSDBOptions struct {
 	ChunkSamples int
 	// DelayPercent is the largest delay of DelayedCompaction in hundredths of MinBlock.
 	DelayPercent int
+	// MetadataRecords, UncachedIO and FastStartup are experiments: metadata is
+	// written to the log, blocks are written past the kernel's cache, and the state
+	// of series is kept for the next start.
+	MetadataRecords, UncachedIO, FastStartup bool
 	// Uploaded is a file with the blocks that have been uploaded, in the format of
 	// Thanos' sidecar; new blocks that are not in it are not compacted.
 	Uploaded string
@@ -162,7 +168,7 @@ func New(o Options) *Storage {
 	// it once, with what to do about it.
 	s.logger = slog.New(s.Quiet(o.Logger.Handler()))
 	s.remote = remote.NewStorage(s.logger.With("component", "remote"), o.Registerer,
-		s.local.StartTime, o.Dir, o.FlushDeadline, o.Metadata, false)
+		s.local.StartTime, o.Dir, o.FlushDeadline, o.Metadata, o.TypeAndUnit)
 	s.Storage = storage.NewFanout(s.logger, s.local, s.remote)
 	return s
 }
@@ -256,6 +262,7 @@ func (s *Storage) tsdbOptions() *tsdb.Options {
 	o.SamplesPerChunk = cmp.Or(t.ChunkSamples, o.SamplesPerChunk)
 	o.CompactionDelayMaxPercent = cmp.Or(t.DelayPercent, o.CompactionDelayMaxPercent)
 	o.BlockReloadInterval = t.Reload
+	o.EnableMetadataWALRecords, o.UseUncachedIO, o.EnableFastStartup = t.MetadataRecords, t.UncachedIO, t.FastStartup
 	if t.Uploaded != "" {
 		o.BlockCompactionExcludeFunc = (&uploaded{path: t.Uploaded, logger: s.logger}).pending
 	}
