@@ -80,7 +80,7 @@ func (f *flags) declareService(app *kingpin.Application) {
 	app.Flag("config", "YAML file with options by kube-state-metrics' keys, which go before flags. A change of it is taken at once.").StringVar(&f.config)
 	app.Flag("continue-without-config", "Go on when the file of --config is not there, and take it when it comes.").BoolVar(&f.continueWithout)
 	app.Flag("auth-filter", "Serve metrics only to those whom the API server allows it, by their bearer tokens.").BoolVar(&f.authFilter)
-	app.Flag("auto-gomemlimit", "Keep Go's memory below a part of what the container or the machine has.").BoolVar(&f.memLimit)
+	app.Flag("auto-gomemlimit", "Keep Go's memory below a part of what the container or the machine has, unless the environment has GOMEMLIMIT.").BoolVar(&f.memLimit)
 	app.Flag("auto-gomemlimit-ratio", "That part.").Default("0.9").Float64Var(&f.memRatio)
 	app.Flag("server-read-timeout", "How long a request may take to be read, and a connection be idle. 5m by default.").DurationVar(&f.readTimeout)
 	var unused time.Duration

@@ -43,7 +43,7 @@ func (f *memoryFlags) apply(ctx context.Context, logger *slog.Logger) {
 	if !f.procs && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.NumCPU()) // Go's runtime by itself goes by the quota
 	}
-	if !f.limit || os.Getenv("GOMEMLIMIT") != "" {
+	if !f.limit {
 		return
 	}
 	set := func() {
