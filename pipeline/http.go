@@ -10,9 +10,10 @@ import (
 // to see.
 func (p *Pipeline) Routes(handle func(pattern, title string, h http.Handler)) {
 	handle("/api/v1/", "", p.api)
-	handle("/federate", "", p.federate)
-	handle("/-/reload", "", p.lifecycle(func(r *http.Request) error { return p.Reload(r.Context()) }))
-	handle("/-/quit", "", p.lifecycle(func(*http.Request) error { p.Quit(); return nil }))
+	measured := func(route string, h http.Handler) { handle(route, "", p.Measure(route, h)) }
+	measured("/federate", p.federate)
+	measured("/-/reload", p.lifecycle(func(r *http.Request) error { return p.Reload(r.Context()) }))
+	measured("/-/quit", p.lifecycle(func(*http.Request) error { p.Quit(); return nil }))
 }
 
 // lifecycle guards a route that changes the process: only with the flag, and

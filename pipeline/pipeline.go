@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
@@ -96,6 +98,7 @@ type Pipeline struct {
 	scrape   *scrape.Scraper
 	rules    *rule.Manager
 	tracing  *tracing.Manager
+	requests *query.Requests
 	api      *query.API
 	federate *query.Federate
 
@@ -185,8 +188,28 @@ func (p *Pipeline) build(conf *config.Config) error {
 	p.rules = rule.New(ro)
 	p.tracing = tracing.NewManager(p.logger.With("component", "tracing"))
 	p.reloads = newReloads(conf, o.Registry)
+	p.register(o.Registry)
 	p.buildAPI(quiet)
 	return nil
+}
+
+// register adds what Prometheus' command says of itself, for dashboards and alerts
+// that ask for it.
+func (p *Pipeline) register(r prometheus.Registerer) {
+	p.requests = query.NewRequests(r)
+	r.MustRegister(version.NewCollector("prometheus"), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "prometheus_ready", Help: "Whether all that was stored has been loaded and queries are answered.",
+	}, func() float64 {
+		if p.Ready() != nil {
+			return 0
+		}
+		return 1
+	}))
+}
+
+// Measure measures a route that is not among Routes, as those are.
+func (p *Pipeline) Measure(route string, h http.Handler) http.Handler {
+	return p.requests.Measure(route, h)
 }
 
 func (p *Pipeline) buildAPI(logger *slog.Logger) {
@@ -208,11 +231,12 @@ func (p *Pipeline) buildAPI(logger *slog.Logger) {
 		ExternalURL:   o.ExternalURL,
 		ListenAddress: o.ListenAddress,
 		Access:        *o.Access,
+		Requests:      p.requests,
 		Logger:        logger.With("component", "web"),
 		Registry:      o.Registry,
 	})
 	p.federate = query.NewFederate(p.engine, p.store.Local(), p.Ready,
-		func() config.Config { return *p.reloads.current() }, logger)
+		func() config.Config { return *p.reloads.current() }, logger, o.Registry)
 	p.api.Notifications.AddNotification(notifications.StartingUp)
 }
 

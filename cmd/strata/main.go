@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
@@ -80,6 +82,10 @@ func run(ctx context.Context, args []string) error {
 	// client-go, the API server library and gRPC have one logger a process, and it
 	// can only be set while none of them runs.
 	klog.SetSlogLogger(e.logger().With("component", "k8s_client_runtime"))
+	// Of the registry that some libraries share only their own is wanted: what it
+	// says of Go and the process is in ours, for less.
+	prometheus.Unregister(collectors.NewGoCollector())
+	prometheus.Unregister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return command(ctx)
 }
 

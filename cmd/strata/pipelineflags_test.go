@@ -134,7 +134,7 @@ func TestPipelineFlagsRefuse(t *testing.T) {
 func TestServerLikePrometheus(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write(t, dir, "prometheus.yml", "rule_files: [rules.yml]\n")
+	write(t, dir, "prometheus.yml", "rule_files: [rules.yml]\nscrape_configs: [{job_name: nobody, static_configs: [{targets: ['127.0.0.1:1']}]}]\n")
 	rules := func(name string) {
 		write(t, dir, "rules.yml", "groups:\n- name: "+name+"\n  rules:\n  - {record: a, expr: vector(1)}\n")
 	}
@@ -158,4 +158,20 @@ func TestServerLikePrometheus(t *testing.T) {
 	body, err := p.get("/api/v1/status/runtimeinfo")
 	require.NoError(t, err)
 	require.NotContains(t, body, `"GOMEMLIMIT":9223372036854775807`)
+
+	// What dashboards and alerts of a Prometheus ask for, also what its libraries
+	// keep for the process.
+	body, err = p.get("/metrics")
+	require.NoError(t, err)
+	for _, want := range []string{
+		`prometheus_build_info{`, "prometheus_ready 1\n", "prometheus_config_last_reload_successful 1\n",
+		`prometheus_http_requests_total{code="200",handler="/api/v1/rules"} `, `prometheus_http_requests_total{code="200",handler="/metrics"} 0`,
+		`prometheus_http_request_duration_seconds_count{handler="/api/v1/rules"} `, `prometheus_http_response_size_bytes_sum{handler="/api/v1/rules"} `,
+		"prometheus_web_federation_errors_total 0\n", "prometheus_template_text_expansion_failures_total 0\n", "prometheus_remote_storage_samples_in_total 0\n",
+		`net_conntrack_listener_conn_accepted_total{listener_name="http"} `, `net_conntrack_dialer_conn_attempted_total{dialer_name="nobody"} `,
+	} {
+		require.True(t, strings.Contains(body, want), want) // all of the body is too much to read
+	}
+	require.Equal(t, 1, strings.Count(body, "\ngo_goroutines "))
+	require.Equal(t, 1, strings.Count(body, "\nprocess_open_fds "))
 }

@@ -11,11 +11,15 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/mwitkow/go-conntrack"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/prometheus/config"
@@ -34,8 +38,19 @@ func (f *pipelineFlags) server(logger *slog.Logger, reg *serve.Registry) (*serve
 	o := f.web.Options("strata", logger, reg)
 	o.ReadTimeout = time.Duration(f.readTimeout)
 	connections := netconnlimit.NewSharedSemaphore(f.maxConns)
-	o.WrapListener = func(l net.Listener) net.Listener { return netconnlimit.SharedLimitListener(l, connections) }
+	o.WrapListener = func(l net.Listener) net.Listener {
+		return conntrack.NewListener(netconnlimit.SharedLimitListener(l, connections), conntrack.TrackWithName("http"))
+	}
 	return serve.New(o)
+}
+
+// libraries gathers what Prometheus' packages count for the process as a whole:
+// connections, templates, and what goes to remote write.
+func libraries() ([]*dto.MetricFamily, error) {
+	all, err := prometheus.DefaultGatherer.Gather()
+	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool {
+		return !strings.HasPrefix(f.GetName(), "net_conntrack_") && !strings.HasPrefix(f.GetName(), "prometheus_")
+	}), err
 }
 
 // route gives a server the page and the routes of a pipeline.
@@ -45,10 +60,11 @@ func (f *pipelineFlags) route(s *serve.Server, p *pipeline.Pipeline, prefix stri
 		return err
 	}
 	s.AddReady("pipeline", p.Ready)
-	s.Handle("/metrics", "Metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})))
-	s.Handle("/version", "Version", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	all := promhttp.HandlerFor(prometheus.Gatherers{reg, prometheus.GathererFunc(libraries)}, promhttp.HandlerOpts{Registry: reg, ErrorHandling: promhttp.ContinueOnError})
+	s.Handle("/metrics", "Metrics", p.Measure("/metrics", promhttp.InstrumentMetricHandler(reg, all)))
+	s.Handle("/version", "Version", p.Measure("/version", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, version.Print("strata"))
-	}))
+	})))
 	p.Routes(s.Handle)
 	boards := page.NewDashboards(page.DashboardsOptions{Builtin: dashboards.Grafana(), Dir: f.dashboards, Logger: s.Logger})
 	s.Handle(page.DashboardsPath, "", boards)

@@ -110,6 +110,9 @@ type APIOptions struct {
 
 	Access
 
+	// Requests measures the routes.
+	Requests *Requests
+
 	// Logger receives failed answers; nil discards.
 	Logger *slog.Logger
 	// Registry is what the API registers with and /status/self_metrics shows.
@@ -161,10 +164,10 @@ func NewAPI(o APIOptions) *API {
 	)
 	const prefix = "/api/v1"
 	r := route.New().WithInstrumentation(func(name string, next http.HandlerFunc) http.HandlerFunc {
-		return func(w http.ResponseWriter, req *http.Request) {
+		return o.Requests.Measure(prefix+name, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			// The query log shows which endpoint a query came through.
 			next(w, req.WithContext(httputil.ContextWithPath(req.Context(), prefix+name)))
-		}
+		})).ServeHTTP
 	})
 	api.Register(r)
 	return &API{Handler: http.StripPrefix(prefix, r), Notifications: notes}

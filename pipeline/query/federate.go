@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -30,11 +31,23 @@ type Federate struct {
 	ready  func() error
 	config func() config.Config
 	logger *slog.Logger
+
+	errors, warnings prometheus.Counter
 }
 
 // NewFederate makes the handler over a local store.
-func NewFederate(e *Engine, q storage.Queryable, ready func() error, conf func() config.Config, logger *slog.Logger) *Federate {
-	return &Federate{engine: e, store: q, ready: ready, config: conf, logger: logger}
+func NewFederate(e *Engine, q storage.Queryable, ready func() error, conf func() config.Config, logger *slog.Logger, r prometheus.Registerer) *Federate {
+	f := &Federate{
+		engine: e, store: q, ready: ready, config: conf, logger: logger,
+		errors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "prometheus_web_federation_errors_total", Help: "Answers of /federate that failed.",
+		}),
+		warnings: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "prometheus_web_federation_warnings_total", Help: "Warnings of the storage while it answered /federate.",
+		}),
+	}
+	r.MustRegister(f.errors, f.warnings)
+	return f
 }
 
 func (f *Federate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -53,6 +66,7 @@ func (f *Federate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	samples, err := f.newest(r, selectors)
 	if err != nil {
+		f.errors.Inc()
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -62,6 +76,7 @@ func (f *Federate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, mf := range families(samples, f.config().GlobalConfig.ExternalLabels) {
 		if err := enc.Encode(mf); err != nil {
 			// The status has been sent; the client sees a broken body.
+			f.errors.Inc()
 			f.logger.Debug("Federation was cut off", "err", err)
 			return
 		}
@@ -92,6 +107,7 @@ func (f *Federate) newest(r *http.Request, selectors []string) (promql.Vector, e
 				out = append(out, sample)
 			}
 		}
+		f.warnings.Add(float64(len(set.Warnings())))
 		if err := set.Err(); err != nil {
 			return nil, errors.Join(err, q.Close())
 		}

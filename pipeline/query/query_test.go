@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
@@ -187,7 +188,7 @@ func TestFederate(t *testing.T) {
 	var notReady error
 	conf := config.DefaultConfig
 	conf.GlobalConfig.ExternalLabels = labels.FromStrings("zone", "z")
-	h := NewFederate(engine(t, Options{}), s, func() error { return notReady }, func() config.Config { return conf }, nil)
+	h := NewFederate(engine(t, Options{}), s, func() error { return notReady }, func() config.Config { return conf }, nil, prometheus.NewRegistry())
 	f := func(status int, want string, match ...string) {
 		t.Helper()
 		w := httptest.NewRecorder()
