@@ -67,6 +67,7 @@ type Options struct {
 
 	// Fast has the targets behind autoscalers scraped more often; nil has none.
 	Fast *discover.Fast
+
 	// ExternalURL is how others reach this server; nil means http://localhost.
 	ExternalURL *url.URL
 	// ListenAddress is where the server listens, as host:port; "" means that it
@@ -162,9 +163,10 @@ func (p *Pipeline) build(conf *config.Config) error {
 		so.Retention = *t.Retention
 		so.OutOfOrderWindow = time.Duration(t.OutOfOrderTimeWindow) * time.Millisecond
 	}
-	if e := conf.StorageConfig.ExemplarsConfig; e != nil && so.Exemplars > 0 {
-		so.Exemplars = e.MaxExemplars
+	if so.Exemplars > 0 {
+		so.Exemplars = conf.StorageConfig.ExemplarsConfig.MaxExemplars
 	}
+	so.TypeAndUnit, so.TSDB.MetadataRecords = o.Scrape.TypeAndUnit, o.Scrape.AppendMetadata
 	p.store = store.New(so)
 	p.querier = query.NewQuerier(p.engine, p.store)
 	// What appends would repeat at each interval that the disk is full.
@@ -215,25 +217,27 @@ func (p *Pipeline) Measure(route string, h http.Handler) http.Handler {
 func (p *Pipeline) buildAPI(logger *slog.Logger) {
 	o := p.opts
 	p.api = query.NewAPI(query.APIOptions{
-		Engine:        p.engine,
-		Store:         p.store,
-		Exemplars:     p.store.Local(),
-		Admin:         p.store.Local(),
-		Dir:           o.Storage.Dir,
-		Pools:         p.scrape,
-		Targets:       p.scrape,
-		Alertmanagers: p.rules,
-		Rules:         p.rules,
-		Config:        func() config.Config { return *p.reloads.current() },
-		Flags:         o.Flags,
-		Status:        p.status,
-		Ready:         p.Ready,
-		ExternalURL:   o.ExternalURL,
-		ListenAddress: o.ListenAddress,
-		Access:        *o.Access,
-		Requests:      p.requests,
-		Logger:        logger.With("component", "web"),
-		Registry:      o.Registry,
+		Engine:         p.engine,
+		Store:          p.store,
+		Exemplars:      p.store.Local(),
+		Admin:          p.store.Local(),
+		Dir:            o.Storage.Dir,
+		Pools:          p.scrape,
+		Targets:        p.scrape,
+		Alertmanagers:  p.rules,
+		Rules:          p.rules,
+		Config:         func() config.Config { return *p.reloads.current() },
+		Flags:          o.Flags,
+		Status:         p.status,
+		Ready:          p.Ready,
+		ExternalURL:    o.ExternalURL,
+		ListenAddress:  o.ListenAddress,
+		Access:         *o.Access,
+		TypeAndUnit:    o.Scrape.TypeAndUnit,
+		AppendMetadata: o.Scrape.AppendMetadata,
+		Requests:       p.requests,
+		Logger:         logger.With("component", "web"),
+		Registry:       o.Registry,
 	})
 	p.federate = query.NewFederate(p.engine, p.store.Local(), p.Ready,
 		func() config.Config { return *p.reloads.current() }, logger, o.Registry)

@@ -14,11 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
+	"k8s.io/klog/v2"
 
 	// Every service discovery, so that any prometheus.yml loads. Their build
 	// tags (remove_all_sd, enable_kubernetes_sd, ...) make a slim binary.
 	_ "github.com/prometheus/prometheus/plugins"
-	"k8s.io/klog/v2"
 
 	"github.com/strata-metrics/strata/internal/serve"
 )

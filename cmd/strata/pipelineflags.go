@@ -154,14 +154,12 @@ func duration(cmd *kingpin.CmdClause, name, help string, d *model.Duration) *kin
 // features are the optional parts that are there, and what each turns on.
 func features() map[string]func(*pipeline.Options) {
 	return map[string]func(*pipeline.Options){
-		"concurrent-rule-eval":        func(o *pipeline.Options) { o.Rule.Concurrent = true },
-		"delayed-compaction":          func(o *pipeline.Options) { o.Storage.DelayedCompaction = true },
-		"exemplar-storage":            func(o *pipeline.Options) { o.Storage.Exemplars = config.DefaultExemplarsConfig.MaxExemplars },
-		"fast-startup":                func(o *pipeline.Options) { o.Storage.TSDB.FastStartup = true },
-		"memory-snapshot-on-shutdown": func(o *pipeline.Options) { o.Storage.SnapshotOnShutdown = true },
-		"metadata-wal-records": func(o *pipeline.Options) {
-			o.Scrape.AppendMetadata, o.Access.AppendMetadata, o.Storage.TSDB.MetadataRecords = true, true, true
-		},
+		"concurrent-rule-eval":          func(o *pipeline.Options) { o.Rule.Concurrent = true },
+		"delayed-compaction":            func(o *pipeline.Options) { o.Storage.DelayedCompaction = true },
+		"exemplar-storage":              func(o *pipeline.Options) { o.Storage.Exemplars = config.DefaultExemplarsConfig.MaxExemplars },
+		"fast-startup":                  func(o *pipeline.Options) { o.Storage.TSDB.FastStartup = true },
+		"memory-snapshot-on-shutdown":   func(o *pipeline.Options) { o.Storage.SnapshotOnShutdown = true },
+		"metadata-wal-records":          func(o *pipeline.Options) { o.Scrape.AppendMetadata = true },
 		"openmetrics2":                  func(o *pipeline.Options) { o.Scrape.OpenMetrics2 = true },
 		"otlp-deltatocumulative":        func(o *pipeline.Options) { o.Access.DeltaToCumulative = true },
 		"otlp-native-delta-ingestion":   func(o *pipeline.Options) { o.Access.NativeDelta = true },
@@ -173,11 +171,9 @@ func features() map[string]func(*pipeline.Options) {
 		"query-cost":                    func(o *pipeline.Options) { o.Access.QueryCost = true },
 		"search-api":                    func(o *pipeline.Options) { o.Access.Search = true },
 		"st-synthesis":                  func(o *pipeline.Options) { o.Scrape.StartTimestamps = true },
-		"type-and-unit-labels": func(o *pipeline.Options) {
-			o.Scrape.TypeAndUnit, o.Access.TypeAndUnit, o.Storage.TypeAndUnit = true, true, true
-		},
-		"use-uncached-io": func(o *pipeline.Options) { o.Storage.TSDB.UncachedIO = true },
-		"zstd-scrape":     func(o *pipeline.Options) { o.Scrape.Zstd = true },
+		"type-and-unit-labels":          func(o *pipeline.Options) { o.Scrape.TypeAndUnit = true },
+		"use-uncached-io":               func(o *pipeline.Options) { o.Storage.TSDB.UncachedIO = true },
+		"zstd-scrape":                   func(o *pipeline.Options) { o.Scrape.Zstd = true },
 	}
 }
 

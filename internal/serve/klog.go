@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
 )
 
@@ -19,16 +18,27 @@ func Klog(app flagger, log *promslog.Config) {
 		Short('v').SetValue(&verbosity{log: log})
 	app.Flag("logging-format", "Form of the log by the name of Kubernetes' programs: text, or json as --log.format=json.").
 		Hidden().SetValue(&logFormat{log: log})
-	for _, name := range []string{"add_dir_header", "alsologtostderr", "logtostderr", "one_output", "skip_headers", "skip_log_headers"} {
+	for _, name := range klogSwitches() {
 		app.Flag(name, "Taken for compatibility.").Hidden().Bool()
 	}
-	for _, name := range []string{"log_backtrace_at", "log_file_max_size", "log-flush-frequency", "stderrthreshold", "vmodule"} {
+	for _, name := range klogValues() {
 		app.Flag(name, "Taken for compatibility.").Hidden().String()
 	}
 	for _, name := range []string{"log_dir", "log_file"} {
 		app.Flag(name, "Refused, since the log goes to stderr.").Hidden().SetValue(&logFile{name: name})
 	}
 }
+
+func klogSwitches() []string {
+	return []string{"add_dir_header", "alsologtostderr", "logtostderr", "one_output", "skip_headers", "skip_log_headers"}
+}
+
+func klogValues() []string {
+	return []string{"log_backtrace_at", "log_file_max_size", "log-flush-frequency", "stderrthreshold", "vmodule"}
+}
+
+// KlogIdle are the flags of Klog that change nothing.
+func KlogIdle() []string { return append(klogSwitches(), klogValues()...) }
 
 // debugVerbosity is where programs of Kubernetes begin to log for debugging.
 const debugVerbosity = 4
@@ -38,8 +48,6 @@ type verbosity struct {
 	log *promslog.Config
 	n   int
 }
-
-var _ kingpin.Value = &verbosity{}
 
 // Set implements kingpin.Value.
 func (v *verbosity) Set(s string) error {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -114,18 +113,6 @@ func note(boolean map[string]bool, flags *kingpin.FlagGroupModel, commands *king
 	for _, c := range commands.Commands {
 		note(boolean, c.FlagGroupModel, c.CmdGroupModel)
 	}
-}
-
-// MetricsPath says whether metrics can be served at a path that a flag gives: those
-// of the server itself, and the taken, are none.
-func MetricsPath(flag, path string, taken ...string) error {
-	switch {
-	case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} "):
-		return &UsageError{fmt.Errorf("--%s: %q is not a path as /metrics is one", flag, path)}
-	case strings.HasPrefix(path, "/-/"), strings.HasPrefix(path, "/debug/"), slices.Contains(taken, path):
-		return &UsageError{fmt.Errorf("--%s: something else is served at %s; choose another path", flag, path)}
-	}
-	return nil
 }
 
 // Flags are those that all binaries share.

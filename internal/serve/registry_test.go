@@ -28,12 +28,18 @@ func gather(t require.TestingT, g prometheus.Gatherer) map[string]*dto.MetricFam
 	return by
 }
 
+// librarys is client_golang's registry of what ours shows.
+func librarys() *prometheus.Registry {
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
 // The names, types, labels and, where they hold still, values are
 // client_golang's.
 func TestRegistryIsTheLibrarys(t *testing.T) {
 	t.Parallel()
-	peer := prometheus.NewPedanticRegistry()
-	peer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	peer := librarys()
 	runtime.GC()
 	r := NewRegistry("strata_test")
 	ours, theirs := gather(t, r), gather(t, peer)
@@ -67,8 +73,7 @@ func TestRegistryIsTheLibrarys(t *testing.T) {
 // sum of the wrong parts would never come near.
 func TestRegistryMovesLikeTheLibrarys(t *testing.T) {
 	t.Parallel()
-	peer := prometheus.NewPedanticRegistry()
-	peer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	peer := librarys()
 	r := NewRegistry("strata_test")
 	near := map[string]bool{}
 	require.EventuallyWithT(t, func(t *assert.CollectT) {

@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,6 +111,18 @@ func New(o Options) (*Server, error) {
 		s.mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
 	return s, nil
+}
+
+// MetricsPath says whether metrics can be served at a path that a flag gives: those
+// of the server itself, and the taken, are none.
+func MetricsPath(flag, path string, taken ...string) error {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} "):
+		return &UsageError{fmt.Errorf("--%s: %q is not a path as /metrics is one", flag, path)}
+	case strings.HasPrefix(path, "/-/"), strings.HasPrefix(path, "/debug/"), slices.Contains(taken, path):
+		return &UsageError{fmt.Errorf("--%s: something else is served at %s; choose another path", flag, path)}
+	}
+	return nil
 }
 
 // Handle adds a route by a pattern of http.ServeMux. Routes with a title are

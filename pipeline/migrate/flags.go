@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/strata-metrics/strata/internal/serve"
 )
 
 // flagRow says what becomes of a flag of prometheus-adapter.
@@ -55,11 +57,12 @@ func adapterFlags() []flagRow {
 		"prometheus-client-tls-cert-file", "prometheus-client-tls-key-file", "prometheus-header", "prometheus-verb"} {
 		rows = append(rows, flagRow{name: n, verdict: Differs, note: ownStore})
 	}
-	for _, n := range []string{"logtostderr", "alsologtostderr", "stderrthreshold", "vmodule", "add_dir_header", "skip_headers"} {
+	for _, n := range serve.KlogIdle() {
 		rows = append(rows, flagRow{name: n, as: n, verdict: Differs, note: "it is taken and has no meaning: the log goes to stderr"})
 	}
 	for _, n := range []string{"bind-address", "disable-http2-serving", "cert-dir", "tls-cert-file", "tls-private-key-file", "profiling",
-		"tls-min-version", "tls-cipher-suites", "v", "logging-format", "requestheader-uid-headers", "authentication-kubeconfig", "authentication-skip-lookup", "authentication-tolerate-lookup-failure", "authentication-token-webhook-cache-ttl",
+		"tls-min-version", "tls-cipher-suites", "v", "logging-format", "requestheader-uid-headers",
+		"authentication-kubeconfig", "authentication-skip-lookup", "authentication-tolerate-lookup-failure", "authentication-token-webhook-cache-ttl",
 		"client-ca-file", "requestheader-client-ca-file", "requestheader-allowed-names", "requestheader-username-headers",
 		"requestheader-group-headers", "requestheader-extra-headers-prefix", "authorization-kubeconfig", "authorization-always-allow-paths",
 		"authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl"} {

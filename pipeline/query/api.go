@@ -49,9 +49,6 @@ type Access struct {
 	// DeltaToCumulative and NativeDelta say what becomes of deltas that come by
 	// OTLP; else they are refused.
 	DeltaToCumulative, NativeDelta bool
-	// TypeAndUnit and AppendMetadata say that what is written has type and unit as
-	// labels, and that its metadata is kept.
-	TypeAndUnit, AppendMetadata bool
 	// QueryCost tells in an answer what the query has cost.
 	QueryCost bool
 	// CORSOrigin matches the origins whose scripts may ask.
@@ -109,6 +106,9 @@ type APIOptions struct {
 	ListenAddress string
 
 	Access
+	// TypeAndUnit and AppendMetadata say that what is written has type and unit as
+	// labels, and that its metadata is kept.
+	TypeAndUnit, AppendMetadata bool
 
 	// Requests measures the routes.
 	Requests *Requests

@@ -122,18 +122,9 @@ func (o *Options) setDefaults() {
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}
-	for _, d := range []struct {
-		v       *time.Duration
-		ifUnset time.Duration
-	}{
-		{&o.OutageTolerance, DefaultOutageTolerance},
-		{&o.GracePeriod, DefaultGracePeriod},
-		{&o.ResendDelay, DefaultResendDelay},
-	} {
-		if *d.v == 0 {
-			*d.v = d.ifUnset
-		}
-	}
+	o.OutageTolerance = cmp.Or(o.OutageTolerance, DefaultOutageTolerance)
+	o.GracePeriod = cmp.Or(o.GracePeriod, DefaultGracePeriod)
+	o.ResendDelay = cmp.Or(o.ResendDelay, DefaultResendDelay)
 	o.QueueCapacity = cmp.Or(o.QueueCapacity, DefaultQueueCapacity)
 	o.BatchSize = cmp.Or(o.BatchSize, DefaultBatchSize)
 	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
